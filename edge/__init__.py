@@ -1,0 +1,1 @@
+"""The station: captures smear frames, finds and names white cells, publishes what it found."""

@@ -1,0 +1,1 @@
+"""Sources of frames behind one protocol; a file per source."""

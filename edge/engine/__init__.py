@@ -1,0 +1,1 @@
+"""Runs a bundle's networks behind one protocol; a file per runtime."""

@@ -1,0 +1,65 @@
+"""Errors of the station: each names the thing that is wrong and what to do about it.
+
+Exit codes follow ``sysexits.h``, so that systemd and scripts can tell a wrong configuration (do not
+restart) from a camera that is away (restart later).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class LeukoscopeError(Exception):
+    """Something a person can mend. ``str()`` gives the fault and the remedy in one or two sentences."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, fault: str, *, remedy: str = "") -> None:
+        super().__init__(fault, remedy)
+        self.fault = fault
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.fault} {self.remedy}".rstrip()
+
+
+class ConfigError(LeukoscopeError):
+    """A configuration that cannot be used; ``fault`` holds every fault found, a line each."""
+
+    exit_code = 78  # EX_CONFIG
+
+
+class BundleError(LeukoscopeError):
+    """A bundle that is missing, truncated, altered or not for this software."""
+
+    exit_code = 65  # EX_DATAERR
+
+
+class ImageError(LeukoscopeError):
+    """An image file that is missing or cannot be decoded."""
+
+    exit_code = 66  # EX_NOINPUT
+
+
+class CameraError(LeukoscopeError):
+    """A camera that cannot be opened, or that stopped giving frames."""
+
+    exit_code = 69  # EX_UNAVAILABLE
+
+
+class EngineError(LeukoscopeError):
+    """A network that cannot be loaded or run on this machine."""
+
+    exit_code = 70  # EX_SOFTWARE
+
+
+class StorageError(LeukoscopeError):
+    """A disk that is full, read-only or failing: nothing is shown as saved that is not."""
+
+    exit_code = 74  # EX_IOERR
+
+
+class BrokerError(LeukoscopeError):
+    """An MQTT broker that refuses or cannot be reached."""
+
+    exit_code = 69  # EX_UNAVAILABLE

@@ -1,0 +1,40 @@
+"""What a camera gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+"""An RGB picture: ``uint8``, shape (height_px, width_px, 3)."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Frame:
+    """One picture from a camera, before any gate has judged it.
+
+    ``captured_at`` is wall-clock UTC, for records; ``monotonic_s`` is for intervals and order.
+    ``um_per_px`` and ``stage_um`` (x, y of the frame's top left corner on the smear plane) are None where
+    the camera cannot know them.
+    """
+
+    pixels: Pixels
+    index: int
+    source: str
+    captured_at: datetime
+    monotonic_s: float
+    um_per_px: float | None = None
+    stage_um: tuple[float, float] | None = None
+
+    @property
+    def width_px(self) -> int:
+        """Columns."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def height_px(self) -> int:
+        """Rows."""
+        return int(self.pixels.shape[0])
