@@ -1,0 +1,180 @@
+"""The seam between the station and its page: what the page may see, and the two things it may do.
+
+The models are the page's JSON. The station fits ``StationView``; ``edge.web.testing.FakeStation`` fits it
+for tests. Every method may be called from any thread, several at once, and must answer in milliseconds:
+it looks at what the station holds already and waits for nothing but a short lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal, Protocol
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from typing_extensions import Self
+
+from edge.contract.manifest import Manifest
+from edge.contract.records import BlastShare, CellResult, Count, HealthRecord, ShareRow
+from edge.contract.taxonomy import ObjectKind
+
+DOUBTFUL: Final = "doubtful"
+OUT_OF_DISTRIBUTION: Final = "out_of_distribution"
+
+CellId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]{1,64}$")]
+"""Names one cell for as long as the station keeps its crop."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class BundleView(_Part):
+    """Which networks give the answers."""
+
+    name: str
+    id: str
+    release: int
+    title: str
+    classes: tuple[str, ...]
+    blasts: tuple[str, ...]
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Self:
+        """What the page tells of a bundle; the id shortened to twelve digits."""
+        classifier = manifest.classifier
+        return cls(
+            name=manifest.name,
+            id=manifest.id[:12],
+            release=manifest.release,
+            title=classifier.vocabulary.title,
+            classes=classifier.classes,
+            blasts=tuple(name for name in classifier.classes if name in classifier.vocabulary.blasts),
+        )
+
+
+class CameraView(_Part):
+    """The source of frames. ``refusal`` is why the newest frame is not a field; None where it is one."""
+
+    name: str
+    live: bool
+    refusal: str | None = None
+
+
+class SlideView(_Part):
+    """A slide session so far: the one that is open, or the last one after it was closed.
+
+    ``target_cells`` is how many named cells the differential is meant to reach.
+    """
+
+    name: str
+    state: Literal["open", "closed"]
+    opened_at: AwareDatetime
+    fields: Count
+    objects: Mapping[ObjectKind, Count]
+    named_cells: Count
+    doubtful_cells: Count
+    out_of_distribution_cells: Count
+    target_cells: Annotated[int, Field(gt=0)] = 100
+    differential: tuple[ShareRow, ...]
+    blasts: BlastShare | None = None
+
+
+class PageState(_Part):
+    """Everything on the page but the pictures. ``version`` is that of ``wait_for_change``.
+
+    ``saved_records`` are on this station's disk or were; ``acknowledged_records`` are also where they are
+    sent. Both count since the station's start.
+    """
+
+    version: int
+    software: str
+    engine: str
+    bundle: BundleView
+    camera: CameraView
+    slide: SlideView | None = None
+    saved_records: Count
+    acknowledged_records: Count
+    health: HealthRecord
+
+
+class PageCell(_Part):
+    """A detected object as the page draws it; ``id`` is None where no crop of it is kept (red cells)."""
+
+    id: CellId | None = None
+    result: CellResult
+
+
+class GalleryGroup(_Part):
+    """The latest cells of one class, newest first.
+
+    ``name`` is a class, ``doubtful`` or ``out_of_distribution``; a cell stands in one group alone.
+    """
+
+    name: str
+    cells: tuple[PageCell, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveFrame:
+    """What the camera sees now. ``sequence`` differs between different frames."""
+
+    sequence: int
+    width_px: int
+    height_px: int
+    jpeg: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldPicture:
+    """The last field with what was found in it: picture and boxes of the same moment.
+
+    ``sequence`` rises with every field since the station's start; ``field`` is its number on the slide.
+    """
+
+    sequence: int
+    slide: str
+    field: int
+    width_px: int
+    height_px: int
+    cells: tuple[PageCell, ...]
+    jpeg: bytes
+
+
+class StationView(Protocol):
+    """What the page asks of a station."""
+
+    def snapshot(self) -> PageState:
+        """The state now, consistent in itself."""
+        ...
+
+    def field(self) -> FieldPicture | None:
+        """The last field; None before the first. Encodes when asked, so nobody watching costs nothing."""
+        ...
+
+    def frame_jpeg(self) -> LiveFrame | None:
+        """The newest frame, whether the gates took it or not; None before the first."""
+        ...
+
+    def cell_jpeg(self, cell_id: str) -> bytes | None:
+        """The crop of one cell; None where it is not, or no longer, kept."""
+        ...
+
+    def gallery(self) -> tuple[GalleryGroup, ...]:
+        """The latest cells of the slide session by class; groups without a cell may be left out."""
+        ...
+
+    def open_slide(self, slide: str | None) -> None:
+        """Begin a slide session, named by the station where ``slide`` is None; an open one is closed first.
+
+        Raises LeukoscopeError when it cannot be opened.
+        """
+        ...
+
+    def close_slide(self) -> None:
+        """Close the open session. Raises LeukoscopeError when none is open or it cannot be recorded."""
+        ...
+
+    def wait_for_change(self, version: int, timeout_s: float) -> int:
+        """Wait until the state's version is not ``version``, at most ``timeout_s``; the version then."""
+        ...
