@@ -138,6 +138,8 @@ class Classifier(_Part):
             raise ValueError(f"class set {self.class_set!r} has no class {', '.join(foreign)}")
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("a class is named twice")
+        if self.input.width_px != self.input.height_px:
+            raise ValueError("the classifier's input is not square, but its crops are")
         if self.confusion.classes != self.classes:
             raise ValueError("the confusion matrix is not of the same classes in the same order")
         return self

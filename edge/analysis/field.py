@@ -1,0 +1,131 @@
+"""A field in, cells out: the detector on the frame, then the classifier on full-resolution crops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.analysis import tiling
+from edge.analysis.cells import Cell, Naming
+from edge.contract.manifest import Classifier, Detector
+from edge.contract.taxonomy import ObjectKind
+from edge.engine.protocol import Engine
+from edge.frame import Pixels
+from edge.vision.crop import crop_square
+
+_SEAM_IOU = 0.5
+"""Two boxes of one kind that overlap more are one object seen by two neighbouring tiles."""
+
+
+class FieldAnalyzer:
+    """Finds the objects in a field and names its white cells, as the bundle's manifest says.
+
+    Stateless between calls, and as safe to share between threads as its two engines are.
+    """
+
+    def __init__(
+        self, *, detector: Engine, classifier: Engine, detector_facts: Detector, classifier_facts: Classifier
+    ) -> None:
+        self._detector = detector
+        self._classifier = classifier
+        self._finding = detector_facts
+        self._naming = classifier_facts
+
+    def analyze(
+        self, pixels: Pixels, *, um_per_px: float | None = None, min_score: float | None = None
+    ) -> tuple[Cell, ...]:
+        """Everything found in ``pixels``, best score first; white cells named, all in one batch.
+
+        ``min_score`` replaces the manifest's thresholds, for evaluation. Raises ValueError for a scale that
+        cannot be this frame's, EngineError when a network fails.
+        """
+        cells = self._find(pixels, um_per_px, min_score)
+        white = [cell for cell in cells if cell.kind is ObjectKind.WBC]
+        crops = [self.crop(pixels, cell.box_px) for cell in white]
+        named = {
+            id(cell): Cell(box_px=cell.box_px, kind=cell.kind, score=cell.score, naming=naming, crop=crop)
+            for cell, crop, naming in zip(white, crops, self.name(crops), strict=True)
+        }
+        return tuple(named.get(id(cell), cell) for cell in cells)
+
+    def crop(self, pixels: Pixels, box_px: tuple[float, float, float, float]) -> Pixels:
+        """The square around a cell that the classifier takes, cut at full resolution."""
+        return crop_square(
+            pixels, box_px, margin=self._naming.crop_margin, size_px=self._naming.input.width_px
+        )
+
+    def name(self, crops: Sequence[Pixels]) -> tuple[Naming, ...]:
+        """The classifier's answers for ``crops`` of its input size, in one batch."""
+        if not crops:
+            return ()
+        answers = self._classifier.run(np.stack(crops))
+        return tuple(
+            self._judge(probabilities, float(distance))
+            for probabilities, distance in zip(answers["probabilities"], answers["distance"], strict=True)
+        )
+
+    def _judge(self, probabilities: NDArray[np.float32], distance: float) -> Naming:
+        facts = self._naming
+        best = int(np.argmax(probabilities))
+        probability = float(probabilities[best])
+        return Naming(
+            cell_class=facts.classes[best],
+            probability=probability,
+            probabilities=dict(zip(facts.classes, map(float, probabilities), strict=True)),
+            distance=distance,
+            out_of_distribution=distance > facts.distance_limit.value,
+            doubtful=probability < facts.doubtful_below.value,
+        )
+
+    def _find(self, pixels: Pixels, um_per_px: float | None, min_score: float | None) -> list[Cell]:
+        facts = self._finding
+        frame_px = (pixels.shape[1], pixels.shape[0])
+        input_px = (facts.input.width_px, facts.input.height_px)
+        tiles = tiling.plan_tiles(
+            frame_px=frame_px,
+            input_px=input_px,
+            frame_um_per_px=um_per_px,
+            input_um_per_px=facts.um_per_px,
+        )
+        limits = np.asarray(
+            [facts.thresholds[kind].value if min_score is None else min_score for kind in facts.kinds]
+        )
+        found: list[Cell] = []
+        for tile in tiles:
+            answers = self._detector.run(tiling.cut_tile(pixels, tile, input_px)[None])
+            boxes = tiling.to_frame(answers["boxes"][0], tile, frame_px)
+            scores, kinds = answers["scores"][0], answers["kinds"][0]
+            # A box of no area is what remains of one that lay wholly beyond the frame's edge.
+            has_area = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+            kept = np.flatnonzero(
+                has_area & (scores > 0) & (scores >= limits[kinds]) & tiling.owned(boxes, tile)
+            )
+            found += [
+                Cell(
+                    box_px=(float(boxes[i, 0]), float(boxes[i, 1]), float(boxes[i, 2]), float(boxes[i, 3])),
+                    kind=facts.kinds[int(kinds[i])],
+                    score=float(scores[i]),
+                )
+                for i in kept
+            ]
+        found.sort(key=lambda cell: -cell.score)
+        return found if len(tiles) == 1 else _without_seam_doubles(found)
+
+
+def _without_seam_doubles(cells: Sequence[Cell]) -> list[Cell]:
+    """Drop the weaker of two boxes of one kind that lie on one another; ``cells`` come best first."""
+    kept: list[Cell] = []
+    for cell in cells:
+        if all(other.kind is not cell.kind or _iou(other, cell) <= _SEAM_IOU for other in kept):
+            kept.append(cell)
+    return kept
+
+
+def _iou(one: Cell, other: Cell) -> float:
+    """Intersection over union of two boxes with area."""
+    ax0, ay0, ax1, ay1 = one.box_px
+    bx0, by0, bx1, by1 = other.box_px
+    shared = max(0.0, min(ax1, bx1) - max(ax0, bx0)) * max(0.0, min(ay1, by1) - max(ay0, by0))
+    return shared / ((ax1 - ax0) * (ay1 - ay0) + (bx1 - bx0) * (by1 - by0) - shared)
