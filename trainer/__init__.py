@@ -1,0 +1,1 @@
+"""The workshop: reads labelled pictures, trains the networks, measures them, keeps runs."""
