@@ -1,0 +1,1 @@
+"""The running station's parts: each a thread or what threads share, none waiting for another's I/O."""
