@@ -1,9 +1,12 @@
 """Fixtures that every part of the suite may use."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from edge.broker import Mosquitto, find_mosquitto
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -15,3 +18,12 @@ def data_dir() -> Path:
     if not (place / "bccd").is_dir():
         pytest.skip(f"no real images at {place}; set LEUKOSCOPE_DATA to their folder")
     return place
+
+
+@pytest.fixture
+def mosquitto() -> Iterator[Mosquitto]:
+    """A real mosquitto on a free loopback port, with its own data directory; can be killed and restarted."""
+    if find_mosquitto() is None:
+        pytest.skip("mosquitto is not installed (Debian, Ubuntu: apt install mosquitto)")
+    with Mosquitto() as broker:
+        yield broker
