@@ -1,0 +1,1 @@
+"""Durable records on their way out: on disk first, deleted when the far end has committed them."""
