@@ -1,0 +1,73 @@
+# Two commands set everything up: `make demo` shows the station, `make test` proves it.
+
+PYTHON ?= python3
+DATA ?= $(or $(LEUKOSCOPE_DATA),../shared/data)
+DEMO_ENV := .venv
+TEST_ENV := .venv-test
+DEMO_DONE := $(DEMO_ENV)/installed
+TEST_DONE := $(TEST_ENV)/installed
+BIN := $(TEST_ENV)/bin
+STARTER := edge/starter
+RUNS := runs/starter
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test nightly lint types schemas requirements starter-bundle benchmarks system-packages clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
+
+demo: $(DEMO_DONE) ## install the station alone and open its page on a generated smear
+	$(DEMO_ENV)/bin/leukoscope-edge demo
+
+test: $(TEST_DONE) system-packages ## install everything and run the whole suite
+	$(BIN)/python -m pytest -m "not nightly"
+
+nightly: $(TEST_DONE) system-packages ## the long tests
+	$(BIN)/python -m pytest -m nightly
+
+lint: $(TEST_DONE) ## rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(TEST_DONE) ## strict types of all packages
+	$(BIN)/mypy
+
+schemas: $(TEST_DONE) ## write the JSON Schemas of everything that crosses a wall
+	$(BIN)/python -m edge.contract.schemas docs/schemas
+
+benchmarks: $(TEST_DONE) ## print the tables of figures
+	for each in benchmarks/*.py; do $(BIN)/python $$each || exit 1; done
+
+system-packages: ## the system's programs that the suite drives; installed where that is allowed
+	@sh tests/system-packages.sh
+
+requirements: ## pin all packages anew, with hashes and without an index address
+	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
+		--extra demo pyproject.toml requirements/build.in --output-file requirements/station.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--constraint requirements/station.txt \
+		--extra dev pyproject.toml requirements/build.in requirements/tested-pair.in \
+		--output-file requirements/test.txt
+	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
+		--no-deps requirements/headless.in --output-file requirements/headless.txt
+
+clean: ## remove the environments; runs and bundles stay
+	rm -rf $(DEMO_ENV) $(TEST_ENV)
+
+$(DEMO_DONE): pyproject.toml requirements/station.txt requirements/headless.txt
+	$(PYTHON) -m venv --clear $(DEMO_ENV)
+	$(DEMO_ENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/station.txt
+	$(DEMO_ENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@# OpenCV's full build needs the system's libGL, which a machine without a screen may lack.
+	$(DEMO_ENV)/bin/python -c 'import cv2' 2>/dev/null || { \
+		$(DEMO_ENV)/bin/pip uninstall --quiet --yes opencv-python && \
+		$(DEMO_ENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+			-r requirements/headless.txt; }
+	touch $@
+
+$(TEST_DONE): pyproject.toml requirements/test.txt
+	$(PYTHON) -m venv --clear $(TEST_ENV)
+	$(TEST_ENV)/bin/pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/test.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	touch $@
