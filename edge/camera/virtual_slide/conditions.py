@@ -1,0 +1,172 @@
+"""What differs from slide to slide and from microscope to microscope: stain, light, optics, population."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Self
+
+from edge.camera.virtual_slide.objects import FAB_TYPES, FabType
+from edge.contract.taxonomy import DIFFERENTIAL
+
+EOSIN, ORANGE, AZURE, BLUE = range(4)
+"""The dyes, in the order of a patch's last axis.
+
+Eosin stains red cells, orange stands for eosin packed in eosinophil granules, azure for the purple complex
+on chromatin and azurophil granules, blue for methylene blue on ribosomes.
+"""
+DYES: Final = 4
+
+# Optical densities (decimal) per unit of dye in red, green and blue light, measured off Wright-Giemsa
+# smears of three laboratories against their clear background; each pair spans what was seen.
+_EOSIN: Final = ((0.035, 0.170, 0.165), (0.095, 0.185, 0.150))
+_ORANGE: Final = ((0.050, 0.400, 0.330), (0.110, 0.420, 0.290))
+_AZURE: Final = ((0.440, 0.610, 0.090), (0.400, 0.980, 0.260))
+_BLUE: Final = ((0.330, 0.180, 0.040), (0.300, 0.230, 0.090))
+
+MIXED_CLASSES: Final[Mapping[str, float]] = MappingProxyType(
+    {
+        "neutrophil": 0.46,
+        "band_neutrophil": 0.05,
+        "lymphocyte": 0.22,
+        "monocyte": 0.07,
+        "eosinophil": 0.05,
+        "basophil": 0.02,
+        "immature_granulocyte": 0.02,
+        "erythroblast": 0.02,
+        "blast": 0.09,
+    }
+)
+EVEN_CLASSES: Final[Mapping[str, float]] = MappingProxyType(dict.fromkeys(DIFFERENTIAL.classes, 1.0))
+EVEN_FAB: Final[Mapping[FabType | None, float]] = MappingProxyType(
+    {None: 1.0, **dict.fromkeys(FAB_TYPES, 1.0)}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stain:
+    """How a slide took its Wright-Giemsa stain.
+
+    The strengths multiply the dyes; ``redness`` from 0 to 1 leads from a blue-violet laboratory to a
+    red-violet one.
+    """
+
+    eosin: float = 1.0
+    azure: float = 0.9
+    blue: float = 1.0
+    redness: float = 0.4
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Self:
+        """Stains of many laboratories, the weak and the strong."""
+        return cls(
+            eosin=float(rng.uniform(0.6, 1.5)),
+            azure=float(rng.uniform(0.6, 1.3)),
+            blue=float(rng.uniform(0.6, 1.5)),
+            redness=float(rng.uniform(0, 1)),
+        )
+
+    @property
+    def optical_densities(self) -> NDArray[np.float32]:
+        """Decimal optical density per unit of dye, shape (dyes, 3) in red, green, blue."""
+        ends = np.array([_EOSIN, _ORANGE, _AZURE, _BLUE], dtype=np.float32)
+        mixed = ends[:, 0] * (1 - self.redness) + ends[:, 1] * self.redness
+        strengths = np.array([self.eosin, 0.5 + 0.5 * self.eosin, self.azure, self.blue], dtype=np.float32)
+        return np.asarray(mixed * strengths[:, None], dtype=np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optics:
+    """Light, objective and camera.
+
+    ``tint`` is the colour of clear glass, 0 to 1; ``vignette`` the share of light lost in the corners about
+    ``bright_at`` (in picture widths and heights); ``defocus_um`` and ``noise`` standard deviations, of the
+    blur on the plane and of the camera's noise in grey levels of 255; ``gamma`` bends the camera's response.
+    """
+
+    tint: tuple[float, float, float] = (0.86, 0.87, 0.85)
+    gain: float = 1.0
+    vignette: float = 0.12
+    bright_at: tuple[float, float] = (0.5, 0.5)
+    defocus_um: float = 0.06
+    noise: float = 2.0
+    gamma: float = 1.0
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Self:
+        """Microscopes of many kinds: warm and cold light, sharp and soft, quiet and noisy."""
+        light = rng.uniform(0.78, 0.98)
+        warmth, green = rng.uniform(-0.07, 0.12), rng.normal(0, 0.02)
+        tint = np.clip([light + 0.5 * warmth, light + green, light - warmth], 0.45, 1)
+        blurred = rng.choice([True, False], p=[0.35, 0.65])
+        return cls(
+            tint=(float(tint[0]), float(tint[1]), float(tint[2])),
+            gain=float(rng.uniform(0.85, 1.1)),
+            vignette=float(rng.uniform(0, 0.3)),
+            bright_at=(float(rng.uniform(0.3, 0.7)), float(rng.uniform(0.3, 0.7))),
+            defocus_um=float(rng.uniform(0.15, 0.45) if blurred else rng.uniform(0.02, 0.15)),
+            noise=float(rng.uniform(0.5, 6)),
+            gamma=float(rng.uniform(0.85, 1.2)),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Population:
+    """What lives on a slide, and how densely.
+
+    ``crowding`` is the share of red cells of a full field (about 45 on 51 x 38 um), ``rouleaux`` the share
+    of places where they stack, ``pallor`` how pale their middle is; counts per field are per 51 x 38 um.
+    ``mix`` weighs the classes of the differential, ``fab`` the kinds of blast (None: myeloblast). ``bare``
+    is the share of regions without sample.
+    """
+
+    crowding: float = 0.62
+    rouleaux: float = 0.12
+    pallor: float = 0.6
+    red_cell_um: float = 7.6
+    platelets_per_field: float = 2.5
+    white_cells_per_field: float = 1.6
+    mix: Mapping[str, float] = field(default_factory=lambda: MIXED_CLASSES)
+    fab: Mapping[FabType | None, float] = field(default_factory=lambda: EVEN_FAB)
+    bare: float = 0.03
+
+    def __post_init__(self) -> None:
+        """Refuse a mix that names no cell."""
+        if foreign := set(self.mix) - set(DIFFERENTIAL.classes):
+            raise ValueError(f"no class of the differential: {', '.join(sorted(foreign))}")
+        for name, weights in (("mix", self.mix), ("fab", self.fab)):
+            if min(weights.values(), default=0) < 0 or sum(weights.values()) <= 0:
+                raise ValueError(f"{name}: weights at least 0 are needed, and one above")
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Self:
+        """Thin and thick places of a smear, every class equally often."""
+        return cls(
+            crowding=float(rng.uniform(0.15, 0.95)),
+            rouleaux=float(rng.uniform(0, 0.4)),
+            pallor=float(rng.uniform(0.2, 0.9)),
+            red_cell_um=float(rng.uniform(6.9, 8.2)),
+            platelets_per_field=float(rng.uniform(0, 6)),
+            white_cells_per_field=float(rng.uniform(0.8, 3.0)),
+            mix=EVEN_CLASSES,
+            bare=0.0,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """Everything about a picture but where it was taken."""
+
+    stain: Stain = field(default_factory=Stain)
+    optics: Optics = field(default_factory=Optics)
+    population: Population = field(default_factory=Population)
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Self:
+        """Strongly varied, as training wants it."""
+        return cls(stain=Stain.random(rng), optics=Optics.random(rng), population=Population.random(rng))
