@@ -63,3 +63,9 @@ class BrokerError(LeukoscopeError):
     """An MQTT broker that refuses or cannot be reached."""
 
     exit_code = 69  # EX_UNAVAILABLE
+
+
+class PageError(LeukoscopeError):
+    """A page that cannot be served: its port is taken or not allowed."""
+
+    exit_code = 69  # EX_UNAVAILABLE

@@ -22,7 +22,7 @@ DOUBTFUL: Final = "doubtful"
 OUT_OF_DISTRIBUTION: Final = "out_of_distribution"
 
 CellId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]{1,64}$")]
-"""Names one cell for as long as the station keeps its crop."""
+"""Names one cell, and never another one, not after a restart either: ``{boot}-{field}-{index}`` does."""
 
 
 class _Part(BaseModel):

@@ -1,0 +1,152 @@
+"""The page's HTTP server, in a thread beside the station's own work."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import threading
+from collections.abc import Collection
+from types import TracebackType
+from typing import Final
+
+import uvicorn
+from typing_extensions import Self
+
+from edge.errors import PageError
+from edge.web.app import create_app
+from edge.web.feed import Feed, FieldPictures
+from edge.web.guard import Guard
+from edge.web.view import StationView
+
+DEFAULT_PORT: Final = 8470
+_BACKLOG: Final = 64
+
+_log = logging.getLogger(__name__)
+
+
+class PageServer:
+    """Serves a station's page from ``start`` to ``stop``.
+
+    ``port`` 0 takes any free port; ``url`` tells which. By default only this machine can reach it, and
+    only this machine may open and close slides even where ``host`` lets others look, unless
+    ``remote_control``. ``names`` are further host names under which the page is opened.
+    """
+
+    def __init__(
+        self,
+        *,
+        view: StationView,
+        host: str = "127.0.0.1",
+        port: int = DEFAULT_PORT,
+        names: Collection[str] = (),
+        remote_control: bool = False,
+    ) -> None:
+        self._view = view
+        self._host = host
+        self._port = port
+        machine = socket.gethostname().lower()
+        self._names = frozenset({"localhost", machine, f"{machine}.local", *names})
+        self._remote_control = remote_control
+        self._socket: socket.socket | None = None
+        self._feed: Feed | None = None
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """Where a browser on this machine finds the page. Raises PageError before ``start``."""
+        if self._socket is None:
+            raise PageError("The page is not served yet.", remedy="Start the server first.")
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self._host, self._host)  # noqa: S104
+        port = self._socket.getsockname()[1]
+        return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+    def start(self) -> None:
+        """Take the port and serve; when this returns, the page answers.
+
+        Raises PageError where the port is taken or may not be used.
+        """
+        if self._thread is not None:
+            return
+        self._socket = _listen(self._host, self._port)
+        pictures = FieldPictures()
+        self._feed = Feed(view=self._view, pictures=pictures)
+        app = create_app(
+            view=self._view, feed=self._feed, pictures=pictures, remote_control=self._remote_control
+        )
+        guarded = Guard(app, names=self._names, remote_control=self._remote_control)
+        config = uvicorn.Config(
+            guarded,
+            access_log=False,
+            http="h11",
+            interface="asgi3",
+            lifespan="off",
+            limit_concurrency=128,
+            log_config=None,
+            loop="asyncio",
+            server_header=False,
+            timeout_graceful_shutdown=2,
+            ws="none",
+        )
+        self._server = uvicorn.Server(config)
+        self._feed.start()
+        self._thread = threading.Thread(
+            target=self._server.run, args=([self._socket],), name="page-server", daemon=True
+        )
+        self._thread.start()
+        _log.info("the page is at %s", self.url)
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """End the pages' streams, then serve no more. Stopping twice, or before a start, is harmless."""
+        if self._feed is not None:
+            self._feed.stop(timeout_s)
+        if self._server is not None:
+            self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+        if self._socket is not None:
+            self._socket.close()
+        self._thread = self._server = self._feed = self._socket = None
+
+    def __enter__(self) -> Self:
+        """``start``."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """``stop``."""
+        self.stop()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket: from here on a browser's connection waits instead of being refused."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise _page_error(host, port, error) from error
+    return listener
+
+
+def _page_error(host: str, port: int, error: OSError | OverflowError) -> PageError:
+    code = error.errno if isinstance(error, OSError) else None
+    if code == errno.EADDRINUSE:
+        return PageError(
+            f"The page's port {port} on {host} is taken by another program.",
+            remedy="Stop that program (ss -ltnp shows it), or choose another port; 0 takes any free one.",
+        )
+    if code == errno.EACCES:
+        return PageError(
+            f"The page may not use port {port} on {host}.", remedy="Choose a port of 1024 or above."
+        )
+    return PageError(
+        f"The page cannot be served at {host} port {port}: {error}.",
+        remedy="Choose an address that this machine has (127.0.0.1 is always one) and a port up to 65535.",
+    )
