@@ -41,7 +41,7 @@ class FieldAnalyzer:
         ``min_score`` replaces the manifest's thresholds, for evaluation. Raises ValueError for a scale that
         cannot be this frame's, EngineError when a network fails.
         """
-        cells = self._find(pixels, um_per_px, min_score)
+        cells = self.find(pixels, um_per_px=um_per_px, min_score=min_score)
         white = [cell for cell in cells if cell.kind is ObjectKind.WBC]
         crops = [self.crop(pixels, cell.box_px) for cell in white]
         named = {
@@ -79,7 +79,10 @@ class FieldAnalyzer:
             doubtful=probability < facts.doubtful_below.value,
         )
 
-    def _find(self, pixels: Pixels, um_per_px: float | None, min_score: float | None) -> list[Cell]:
+    def find(
+        self, pixels: Pixels, *, um_per_px: float | None = None, min_score: float | None = None
+    ) -> list[Cell]:
+        """The detector's part of ``analyze``: everything found, best score first, nothing named."""
         facts = self._finding
         frame_px = (pixels.shape[1], pixels.shape[0])
         input_px = (facts.input.width_px, facts.input.height_px)

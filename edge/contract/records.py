@@ -16,9 +16,13 @@ from edge.contract.taxonomy import ObjectKind
 
 TOPIC_ROOT: Final = "leukoscope/v1"
 MAX_COMMAND_BYTES: Final = 16 * 1024
+MAX_RECORD_BYTES: Final = 4 * 1024 * 1024
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_\-]{0,62}$")]
 """A site or station: what may stand in an MQTT topic and in a file name."""
+
+SlideName = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,64}$")]
+"""What a person calls a smear. It stands in records, never in a topic or a file name."""
 
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -70,7 +74,7 @@ class FieldRecord(_Message):
 
     schema_id: Annotated[Literal["leukoscope/field/1"], Field(alias="schema")] = "leukoscope/field/1"
     stamp: Stamp
-    slide: str
+    slide: SlideName
     field: Annotated[int, Field(ge=1)]
     source: str
     captured_at: AwareDatetime
@@ -112,7 +116,7 @@ class SlideRecord(_Message):
 
     schema_id: Annotated[Literal["leukoscope/slide/1"], Field(alias="schema")] = "leukoscope/slide/1"
     stamp: Stamp
-    slide: str
+    slide: SlideName
     state: Literal["open", "closed"]
     opened_at: AwareDatetime
     fields: Count
@@ -129,7 +133,7 @@ class ReviewRecord(_Message):
 
     schema_id: Annotated[Literal["leukoscope/review/1"], Field(alias="schema")] = "leukoscope/review/1"
     stamp: Stamp
-    slide: str
+    slide: SlideName
     field_key: Key
     cell: Annotated[int, Field(ge=0, description="index into the field record's cells")]
     machine_class: str | None
@@ -206,7 +210,12 @@ class HealthRecord(_Message):
 
 
 class StateRecord(_Message):
-    """Retained: the birth of a station's connection, or, left behind as its Will, its absence."""
+    """Retained: the birth of a station's connection, or, left behind as its Will, its absence.
+
+    ``first_pending`` names, by boot, the first sequence that the station still holds: what lies before it
+    was acknowledged, or given up, and will not come again. So a collector that begins with an empty
+    database does not wait for ever for records that an earlier one took.
+    """
 
     schema_id: Annotated[Literal["leukoscope/state/1"], Field(alias="schema")] = "leukoscope/state/1"
     site: Name
@@ -216,6 +225,7 @@ class StateRecord(_Message):
     software: str
     bundle: str
     engine: str
+    first_pending: Mapping[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = {}
 
 
 class Ack(_Message):
@@ -233,7 +243,7 @@ class Command(_Message):
     schema_id: Annotated[Literal["leukoscope/command/1"], Field(alias="schema")] = "leukoscope/command/1"
     id: Annotated[str, Field(min_length=1, max_length=64)]
     command: Literal["open_slide", "close_slide", "report_health"]
-    slide: Annotated[str | None, Field(max_length=64)] = None
+    slide: SlideName | None = None
     expires_at: AwareDatetime
 
 

@@ -1,0 +1,154 @@
+"""The station's configuration: one TOML file, every fault of it told at once with its line."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edge.analysis.gates import GateSettings
+from edge.camera.settings import CameraSettings
+from edge.contract.manifest import Precision
+from edge.contract.records import Name
+from edge.errors import ConfigError
+from edge.outbox.settings import MqttSettings, OutboxSettings
+from edge.toml_lines import KeyLines
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_PLAINER: Final = {
+    "extra_forbidden": "unknown key",
+    "missing": "is required",
+}
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EngineSettings(_Part):
+    """How the networks run."""
+
+    threads: Annotated[
+        int, Field(ge=0, le=64, description="processor threads for the networks; 0 = all but one")
+    ] = 0
+    precision: Annotated[Precision, Field(description="which of the bundle's files to run")] = "fp32"
+
+
+class PageSettings(_Part):
+    """The operator's page."""
+
+    enabled: Annotated[bool, Field(description="whether the page is served")] = True
+    host: Annotated[
+        str, Field(description="address to listen on; anything but loopback shows slides to the network")
+    ] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535, description="port; 0 = any free one")] = 8080
+
+
+class SlideSettings(_Part):
+    """Slide sessions."""
+
+    target_cells: Annotated[
+        int, Field(ge=1, le=10_000, description="white cells that a differential is meant to reach")
+    ] = 100
+    record_every_fields: Annotated[
+        int, Field(ge=1, description="after how many fields the open slide's state is recorded")
+    ] = 10
+    open_at_start: Annotated[
+        bool, Field(description="open a session at the start, so that nothing is seen and not counted")
+    ] = True
+
+
+class StationConfig(_Part):
+    """The whole of ``station.toml``."""
+
+    site: Annotated[Name, Field(description="the laboratory, as it stands in MQTT topics")]
+    station: Annotated[Name, Field(description="this microscope, unique within the site")]
+    state_dir: Annotated[Path, Field(description="where the outbox and the counters live")] = Path(
+        "/var/lib/leukoscope"
+    )
+    bundle: Annotated[
+        Path | None, Field(description="the bundle's directory; left out: the starter bundle")
+    ] = None
+    camera: CameraSettings
+    gates: GateSettings = GateSettings()
+    engine: EngineSettings = EngineSettings()
+    slide: SlideSettings = SlideSettings()
+    outbox: OutboxSettings = OutboxSettings()
+    mqtt: Annotated[MqttSettings | None, Field(description="left out: results stay in the outbox")] = None
+    page: PageSettings = PageSettings()
+
+
+def load_config(path: Path) -> StationConfig:
+    """Read and check ``path``; relative paths in it are taken from its own directory.
+
+    Raises ConfigError with every fault found, each with its line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"The configuration {path} cannot be read: {error.strerror}.",
+            remedy="Name another with --config, or start from firmware_config/station.toml.",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"The configuration {path} is not UTF-8 text: {error.reason}.") from error
+    return parse_config(text, path=path)
+
+
+def parse_config(text: str, *, path: Path) -> StationConfig:
+    """The configuration in ``text``; ``path`` is what messages call it. Raises ConfigError."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}.", remedy="Mend that line.") from error
+    try:
+        config = StationConfig.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(
+            _all_faults(error, KeyLines(text), path), remedy="Every key is explained in station.toml."
+        ) from error
+    return _resolved(config, path.resolve().parent)
+
+
+def _resolved(config: StationConfig, base: Path) -> StationConfig:
+    changes: dict[str, Any] = {"state_dir": base / config.state_dir}
+    if config.bundle is not None:
+        changes["bundle"] = base / config.bundle
+    return config.model_copy(update=changes)
+
+
+def _all_faults(error: ValidationError, lines: KeyLines, path: Path) -> str:
+    found = []
+    for fault in error.errors(include_url=False):
+        place = fault["loc"]
+        line = lines.line(place)
+        key = ".".join(str(part) for part in place)
+        said = _PLAINER.get(fault["type"], fault["msg"][0].lower() + fault["msg"][1:])
+        if fault["type"] == "extra_forbidden":
+            said += _meant(place)
+        elif fault["type"] != "missing":
+            said += f" (it is {fault['input']!r})"
+        found.append((line or 0, f"{path}:{line or 1}: {key}: {said}"))
+    return "\n".join(message for _, message in sorted(found))
+
+
+def _meant(place: tuple[str | int, ...]) -> str:
+    """The known key that a mistyped one is nearest to, anywhere in the configuration."""
+    near = difflib.get_close_matches(str(place[-1]), sorted(_known_keys(StationConfig.model_json_schema())))
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _known_keys(schema: object) -> set[str]:
+    if isinstance(schema, dict):
+        properties = schema.get("properties", {})
+        return set(properties).union(*(_known_keys(part) for part in schema.values()), set())
+    if isinstance(schema, list):
+        return set().union(*(_known_keys(part) for part in schema), set())
+    return set()
