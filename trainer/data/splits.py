@@ -1,0 +1,113 @@
+"""Splits that keep together what may come from one smear, and lay bare what leans on the laboratory.
+
+No folder here tells the patient. What is known is the order of acquisition, so blocks of neighbouring file
+names stand in for smears, and duplicates weld blocks together.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from trainer.data.cells import CellSample
+from trainer.data.duplicates import DisjointSets
+from trainer.errors import DataError
+
+BLOCK_SIZE: Final = 25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Indices of samples to train on and of samples held out; no block and no duplicate is in both."""
+
+    name: str
+    train: tuple[int, ...]
+    held_out: tuple[int, ...]
+
+
+def blocks(
+    samples: Sequence[CellSample],
+    *,
+    size: int = BLOCK_SIZE,
+    duplicates: Sequence[Sequence[int]] = (),
+) -> tuple[int, ...]:
+    """A block number for each sample: neighbours in the order of acquisition share one.
+
+    Each series is cut into runs of at least ``size`` samples; samples of one number (cells of one frame)
+    and duplicates are never parted.
+    """
+    if size < 1:
+        raise ValueError(f"a block of {size} samples")
+    series: defaultdict[str, list[int]] = defaultdict(list)
+    for index, sample in enumerate(samples):
+        series[sample.series].append(index)
+    joined = DisjointSets(len(samples))
+    for members in series.values():
+        members.sort(key=lambda index: (samples[index].number, samples[index].name))
+        for run in _runs([samples[index].number for index in members], size):
+            for place in run[1:]:
+                joined.join(members[run[0]], members[place])
+    for group in duplicates:
+        for index in group[1:]:
+            joined.join(group[0], index)
+    number = {root: position for position, (root, *_) in enumerate(joined.groups())}
+    return tuple(number[joined.root(index)] for index in range(len(samples)))
+
+
+def house_split(
+    samples: Sequence[CellSample], block_of: Sequence[int], *, share: float = 0.2, seed: int = 0
+) -> Split:
+    """Hold out whole blocks: about ``share`` of each laboratory's series, chosen by ``seed``.
+
+    At least one block of each series is held out and at least one is trained on. Raises DataError when a
+    series is a single block.
+    """
+    rng = np.random.default_rng(seed)
+    by_series: defaultdict[str, set[int]] = defaultdict(set)
+    for sample, block in zip(samples, block_of, strict=True):
+        by_series[sample.series].add(block)
+    held: set[int] = set()
+    for name in sorted(by_series):
+        numbers = sorted(by_series[name])
+        if len(numbers) == 1:
+            raise DataError(
+                f"The series {name!r} is a single block: nothing of it can be held out.",
+                remedy=f"Give at least {2 * BLOCK_SIZE} samples of it.",
+            )
+        count = min(max(1, round(share * len(numbers))), len(numbers) - 1)
+        held.update(int(each) for each in rng.permutation(numbers)[:count])
+    return _split("house", block_of, held)
+
+
+def leave_laboratory_out(samples: Sequence[CellSample], block_of: Sequence[int], *, laboratory: str) -> Split:
+    """Hold out everything of one laboratory, and any block that a duplicate welds to it."""
+    held = {block for sample, block in zip(samples, block_of, strict=True) if sample.laboratory == laboratory}
+    if not held:
+        raise DataError(f"No sample is of the laboratory {laboratory!r}.", remedy="Check its name.")
+    return _split(f"without {laboratory}", block_of, held)
+
+
+def _split(name: str, block_of: Sequence[int], held: set[int]) -> Split:
+    return Split(
+        name=name,
+        train=tuple(index for index, block in enumerate(block_of) if block not in held),
+        held_out=tuple(index for index, block in enumerate(block_of) if block in held),
+    )
+
+
+def _runs(numbers: Sequence[int], size: int) -> list[list[int]]:
+    """Positions in runs of ``size`` or more, never cut between equal numbers; a short rest joins the last."""
+    runs: list[list[int]] = []
+    for position, number in enumerate(numbers):
+        if runs and (len(runs[-1]) < size or number == numbers[position - 1]):
+            runs[-1].append(position)
+        else:
+            runs.append([position])
+    if len(runs) > 1 and len(runs[-1]) < size:
+        rest = runs.pop()
+        runs[-1].extend(rest)
+    return runs
