@@ -5,16 +5,17 @@ from __future__ import annotations
 import difflib
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge.analysis.gates import GateSettings
 from edge.camera.settings import CameraSettings
+from edge.config_path import ConfigPath
 from edge.contract.manifest import Precision
 from edge.contract.records import Name
 from edge.errors import ConfigError
-from edge.outbox.settings import MqttSettings, OutboxSettings
+from edge.outbox.settings import MqttSettings, OutboxLimits
 from edge.toml_lines import KeyLines
 
 if sys.version_info >= (3, 11):
@@ -70,17 +71,17 @@ class StationConfig(_Part):
 
     site: Annotated[Name, Field(description="the laboratory, as it stands in MQTT topics")]
     station: Annotated[Name, Field(description="this microscope, unique within the site")]
-    state_dir: Annotated[Path, Field(description="where the outbox and the counters live")] = Path(
+    state_dir: Annotated[ConfigPath, Field(description="where the outbox and the counters live")] = Path(
         "/var/lib/leukoscope"
     )
     bundle: Annotated[
-        Path | None, Field(description="the bundle's directory; left out: the starter bundle")
+        ConfigPath | None, Field(description="the bundle's directory; left out: the starter bundle")
     ] = None
     camera: CameraSettings
     gates: GateSettings = GateSettings()
     engine: EngineSettings = EngineSettings()
     slide: SlideSettings = SlideSettings()
-    outbox: OutboxSettings = OutboxSettings()
+    outbox: OutboxLimits = OutboxLimits()
     mqtt: Annotated[MqttSettings | None, Field(description="left out: results stay in the outbox")] = None
     page: PageSettings = PageSettings()
 
@@ -109,19 +110,11 @@ def parse_config(text: str, *, path: Path) -> StationConfig:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}.", remedy="Mend that line.") from error
     try:
-        config = StationConfig.model_validate(document)
+        return StationConfig.model_validate(document, context={"directory": path.resolve().parent})
     except ValidationError as error:
         raise ConfigError(
             _all_faults(error, KeyLines(text), path), remedy="Every key is explained in station.toml."
         ) from error
-    return _resolved(config, path.resolve().parent)
-
-
-def _resolved(config: StationConfig, base: Path) -> StationConfig:
-    changes: dict[str, Any] = {"state_dir": base / config.state_dir}
-    if config.bundle is not None:
-        changes["bundle"] = base / config.bundle
-    return config.model_copy(update=changes)
 
 
 def _all_faults(error: ValidationError, lines: KeyLines, path: Path) -> str:
