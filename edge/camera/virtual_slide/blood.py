@@ -12,8 +12,8 @@ from edge.camera.virtual_slide.raster import Patch, Raster, inside
 
 def red_cell_outline(rng: np.random.Generator, *, diameter_um: float) -> Outline:
     """A red cell's border: mostly round, some drawn out."""
-    elongation = min(abs(rng.normal(0, 0.05)), 0.2)
-    wobble = min(abs(rng.normal(0.025, 0.02)), 0.1)
+    elongation = min(abs(rng.normal(0, 0.07)), 0.25)
+    wobble = min(abs(rng.normal(0.05, 0.035)), 0.16)
     radius_um = 0.5 * diameter_um * rng.normal(1, 0.05)
     return Outline.wobbly(rng, radius_um=radius_um, elongation=elongation, wobble=wobble)
 
@@ -26,7 +26,7 @@ def draw_red_cell(
     pallor: float,
     um_per_px: float,
 ) -> Patch:
-    """A flattened disc, paler in its middle by about ``pallor``, with the bright seam light makes at its edge."""
+    """A flattened disc, paler in its middle by about ``pallor``, with a bright seam around its edge."""
     outline = red_cell_outline(rng, diameter_um=diameter_um)
     raster = Raster.around(center_um, reach_um=outline.reach_um + 0.8, um_per_px=um_per_px)
     depth = outline.depth_um(raster.x_um, raster.y_um)
@@ -38,9 +38,10 @@ def draw_red_cell(
     rho = np.minimum(np.minimum(rho / reach, 1 - depth / reach).clip(0, 1), 1)
     square = rho * rho
     thickness = np.sqrt(1.02 - square) * (0.81 + 7.83 * square - 4.39 * square * square) / 2.57
-    own_pallor = np.clip(pallor * rng.normal(1, 0.35), 0, 1)
-    amount = (1 - own_pallor) * (0.88 + 0.1 * rho) + own_pallor * (0.1 + 0.9 * thickness)
-    amount += 0.22 * np.exp(-((depth / 0.35) ** 2))
+    own_pallor = np.float32(np.clip(pallor * rng.normal(1, 0.35), 0, 1))
+    hollow = 1 - inside(rho - np.float32(rng.uniform(0.34, 0.5)), um_per_px=um_per_px, soft_um=0.35)
+    amount = (1 - own_pallor) * (0.88 + 0.1 * rho) + own_pallor * thickness * (1 - 0.45 * hollow)
+    amount += 0.16 * np.exp(-((depth / 0.3) ** 2))
     amount *= body * np.float32(rng.normal(1, 0.08))
     amount *= 1 + 0.03 * raster.noise(rng, scale_um=1.2)
     seam = np.exp(-(((depth + 0.32) / 0.2) ** 2)) * (1 - body)

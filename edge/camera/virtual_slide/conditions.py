@@ -24,10 +24,10 @@ DYES: Final = 4
 
 # Optical densities (decimal) per unit of dye in red, green and blue light, measured off Wright-Giemsa
 # smears of three laboratories against their clear background; each pair spans what was seen.
-_EOSIN: Final = ((0.035, 0.170, 0.165), (0.095, 0.185, 0.150))
-_ORANGE: Final = ((0.050, 0.400, 0.330), (0.110, 0.420, 0.290))
+_EOSIN: Final = ((0.030, 0.155, 0.150), (0.095, 0.175, 0.140))
+_ORANGE: Final = ((0.035, 0.330, 0.260), (0.080, 0.360, 0.220))
 _AZURE: Final = ((0.440, 0.610, 0.090), (0.400, 0.980, 0.260))
-_BLUE: Final = ((0.330, 0.180, 0.040), (0.300, 0.230, 0.090))
+_BLUE: Final = ((0.290, 0.190, 0.035), (0.270, 0.225, 0.060))
 
 MIXED_CLASSES: Final[Mapping[str, float]] = MappingProxyType(
     {
@@ -65,7 +65,7 @@ class Stain:
     def random(cls, rng: np.random.Generator) -> Self:
         """Stains of many laboratories, the weak and the strong."""
         return cls(
-            eosin=float(rng.uniform(0.6, 1.5)),
+            eosin=float(rng.uniform(0.65, 1.5)),
             azure=float(rng.uniform(0.6, 1.3)),
             blue=float(rng.uniform(0.6, 1.5)),
             redness=float(rng.uniform(0, 1)),
@@ -125,9 +125,9 @@ class Population:
     is the share of regions without sample.
     """
 
-    crowding: float = 0.62
+    crowding: float = 0.66
     rouleaux: float = 0.12
-    pallor: float = 0.6
+    pallor: float = 0.75
     red_cell_um: float = 7.6
     platelets_per_field: float = 2.5
     white_cells_per_field: float = 1.6
@@ -149,7 +149,7 @@ class Population:
         return cls(
             crowding=float(rng.uniform(0.15, 0.95)),
             rouleaux=float(rng.uniform(0, 0.4)),
-            pallor=float(rng.uniform(0.2, 0.9)),
+            pallor=float(rng.uniform(0.2, 1.0)),
             red_cell_um=float(rng.uniform(6.9, 8.2)),
             platelets_per_field=float(rng.uniform(0, 6)),
             white_cells_per_field=float(rng.uniform(0.8, 3.0)),

@@ -8,6 +8,7 @@ neighbours, and make way for the white cells around.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -21,13 +22,18 @@ from edge.camera.virtual_slide.streams import stream
 from edge.camera.virtual_slide.white_cell import white_cell_outline
 from edge.contract.taxonomy import ObjectKind
 
-TILE_UM: Final = 64.0
+TILE_UM: Final = 44.0
 FIELD_UM2: Final = 51.2 * 38.4
 """What the counts per field refer to: 640 x 480 px of 0.08 um."""
-REACH_UM: Final = 13.0
-"""No object reaches farther from its centre."""
+REACH_UM: Final = 24.0
+"""No object reaches farther from the tile that it belongs to."""
 
-_MARGIN_UM: Final = 11.0
+_MARGIN_UM: Final = 10.5
+_PITCH: Final = 0.98
+"""Spacing of the lattice's sites in red cells' diameters."""
+_CLUMPED: Final = 0.08
+"""Share of the places with platelets that hold a clump."""
+_KEPT_TILES: Final = 4096
 _WHITE, _RED, _PLATELET, _BARE = range(4)
 _REGION_UM: Final = 130.0
 
@@ -78,6 +84,7 @@ class Layout:
         self._seed = seed
         self._population = population
         self._planted = planted
+        self._white: dict[tuple[int, int], tuple[SmearObject, ...]] = {}
         self._classes = tuple(population.mix)
         weights = np.array([population.mix[name] for name in self._classes], dtype=np.float64)
         self._class_shares = weights / weights.sum()
@@ -86,7 +93,14 @@ class Layout:
         self._fab_shares = weights / weights.sum()
 
     def white_cells(self, column: int, row: int) -> tuple[SmearObject, ...]:
-        """The white cells whose centres lie in a tile."""
+        """The white cells whose centres lie in a tile; kept a while, as every neighbour asks for them."""
+        if (column, row) not in self._white:
+            if len(self._white) >= _KEPT_TILES:
+                self._white.clear()
+            self._white[column, row] = self._laid_white_cells(column, row)
+        return self._white[column, row]
+
+    def _laid_white_cells(self, column: int, row: int) -> tuple[SmearObject, ...]:
         left, top = column * TILE_UM, row * TILE_UM
         cells = [
             each
@@ -96,7 +110,7 @@ class Layout:
         rng = stream(self._seed, _WHITE, column, row)
         expected = self._population.white_cells_per_field * TILE_UM**2 / FIELD_UM2
         for _ in range(rng.poisson(expected)):
-            x, y = rng.uniform(_MARGIN_UM, TILE_UM - _MARGIN_UM, 2) + (left, top)
+            x, y = np.array([left, top]) + rng.uniform(_MARGIN_UM, TILE_UM - _MARGIN_UM, 2)
             cell_class = str(self._classes[rng.choice(len(self._classes), p=self._class_shares)])
             fab = (
                 self._fabs[rng.choice(len(self._fabs), p=self._fab_shares)] if cell_class == "blast" else None
@@ -127,7 +141,7 @@ class Layout:
     def _red_cells(self, column: int, row: int, near: list[SmearObject]) -> list[SmearObject]:
         rng = stream(self._seed, _RED, column, row)
         diameter_um = self._population.red_cell_um
-        pitch_um = 0.92 * diameter_um
+        pitch_um = _PITCH * diameter_um
         pitch_y_um = pitch_um * math.sqrt(3) / 2
         cells: list[SmearObject] = []
         for site_row in range(
@@ -138,17 +152,18 @@ class Layout:
             last = math.ceil((column + 1) * TILE_UM / pitch_um - shift)
             for site in range(first, last):
                 taken, stacked = rng.random(2)
-                jitter = np.clip(rng.normal(0, 0.2 * pitch_um, 2), -0.42 * pitch_um, 0.42 * pitch_um)
+                jitter = np.clip(rng.normal(0, 0.19 * pitch_um, 2), -0.42 * pitch_um, 0.42 * pitch_um)
                 x, y = (site + shift) * pitch_um + jitter[0], site_row * pitch_y_um + jitter[1]
                 chain, step = 1, np.zeros(2)
                 if stacked < 0.15 * self._population.rouleaux:
                     angle = rng.uniform(0, 2 * math.pi)
-                    chain = int(rng.integers(3, 7))
-                    step = rng.uniform(0.3, 0.5) * diameter_um * np.array([math.cos(angle), math.sin(angle)])
+                    chain = int(rng.integers(2, 6))
+                    step = rng.uniform(0.35, 0.6) * diameter_um * np.array([math.cos(angle), math.sin(angle)])
                 elif taken > self._population.crowding:
                     continue
                 for link in range(chain):
-                    center = self._make_way(x + link * step[0], y + link * step[1], near)
+                    along = link - 0.5 * (chain - 1)
+                    center = self._make_way(x + along * step[0], y + along * step[1], near)
                     identity = _identity(rng)
                     if center is not None and not self._is_bare(*center):
                         cells.append(
@@ -167,8 +182,8 @@ class Layout:
         platelets = []
         expected = self._population.platelets_per_field * TILE_UM**2 / FIELD_UM2 / 1.24
         for _ in range(rng.poisson(expected)):
-            x, y = rng.uniform(0, TILE_UM, 2) + (left, top)
-            clump = int(rng.integers(3, 6)) if rng.random() < self._CLUMPED else 1
+            x, y = np.array([left, top]) + rng.uniform(0, TILE_UM, 2)
+            clump = int(rng.integers(3, 6)) if rng.random() < _CLUMPED else 1
             for _ in range(clump):
                 dx, dy = rng.normal(0, 1.8, 2) if clump > 1 else (0.0, 0.0)
                 platelet = smear_object(
@@ -180,8 +195,6 @@ class Layout:
                 if not self._is_bare(x, y) and all(_gap_um(platelet, each) > 0 for each in near):
                     platelets.append(platelet)
         return platelets
-
-    _CLUMPED: Final = 0.08
 
     def _make_way(self, x_um: float, y_um: float, near: list[SmearObject]) -> tuple[float, float] | None:
         """Where a red cell goes that a white cell pushes aside; None where there is no room."""
@@ -206,13 +219,22 @@ class Layout:
         if self._population.bare <= 0:
             return False
         column, row = math.floor(x_um / _REGION_UM), math.floor(y_um / _REGION_UM)
-        rng = stream(self._seed, _BARE, column, row)
-        if rng.random() >= self._population.bare:
+        hole = _hole_um(self._seed, column, row, self._population.bare)
+        if hole is None:
             return False
-        half_x_um, half_y_um = rng.uniform(0.38, 0.5, 2) * _REGION_UM
-        dx = (x_um - (column + 0.5) * _REGION_UM) / half_x_um
-        dy = (y_um - (row + 0.5) * _REGION_UM) / half_y_um
+        dx = (x_um - (column + 0.5) * _REGION_UM) / hole[0]
+        dy = (y_um - (row + 0.5) * _REGION_UM) / hole[1]
         return bool(dx * dx + dy * dy < 1)
+
+
+@lru_cache(maxsize=64)
+def _hole_um(seed: int, column: int, row: int, bare: float) -> tuple[float, float] | None:
+    """Half width and half height of the hole in a region, if it has one."""
+    rng = stream(seed, _BARE, column, row)
+    if rng.random() >= bare:
+        return None
+    half_x_um, half_y_um = rng.uniform(0.38, 0.5, 2) * _REGION_UM
+    return float(half_x_um), float(half_y_um)
 
 
 def _identity(rng: np.random.Generator) -> int:

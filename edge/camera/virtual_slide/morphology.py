@@ -76,7 +76,7 @@ class Morphology:
     vacuoles: Vacuoles | None = None
 
 
-_FINE_GRANULES: Final = Granules(radius_um=(0.13, 0.22), per_um2=(1.0, 2.2), azure=0.16, eosin=0.25)
+_FINE_GRANULES: Final = Granules(radius_um=(0.06, 0.14), per_um2=(1.5, 3.5), azure=0.13, eosin=0.25)
 
 CLASSES: Final[Mapping[str, Morphology]] = MappingProxyType(
     {
@@ -92,9 +92,9 @@ CLASSES: Final[Mapping[str, Morphology]] = MappingProxyType(
                 wobble=(0.05, 0.1),
             ),
             blue=(0.04, 0.12),
-            eosin=(0.18, 0.34),
+            eosin=(0.24, 0.45),
             azure=(0.03, 0.08),
-            dusting=0.35,
+            dusting=0.4,
             granules=_FINE_GRANULES,
         ),
         "band_neutrophil": Morphology(
@@ -103,9 +103,9 @@ CLASSES: Final[Mapping[str, Morphology]] = MappingProxyType(
                 shape="rod", share=(0.36, 0.46), dark=(0.8, 1.05), coarse=0.18, fine=0.10, wobble=(0.03, 0.06)
             ),
             blue=(0.06, 0.16),
-            eosin=(0.18, 0.32),
+            eosin=(0.24, 0.42),
             azure=(0.03, 0.08),
-            dusting=0.35,
+            dusting=0.4,
             granules=_FINE_GRANULES,
         ),
         "lymphocyte": Morphology(
@@ -160,10 +160,10 @@ CLASSES: Final[Mapping[str, Morphology]] = MappingProxyType(
                 fine=0.08,
                 wobble=(0.05, 0.1),
             ),
-            blue=(0.08, 0.16),
-            eosin=(0.30, 0.5),
+            blue=(0.1, 0.2),
+            eosin=(0.55, 0.85),
             granules=Granules(
-                radius_um=(0.30, 0.46), per_um2=(2.2, 3.2), orange=0.95, eosin=0.3, over_nucleus=0.06
+                radius_um=(0.30, 0.46), per_um2=(2.6, 3.8), orange=0.75, eosin=0.3, over_nucleus=0.06
             ),
         ),
         "basophil": Morphology(
@@ -183,7 +183,7 @@ CLASSES: Final[Mapping[str, Morphology]] = MappingProxyType(
             eosin=(0.25, 0.4),
             azure=(0.05, 0.15),
             wobble=(0.03, 0.08),
-            granules=Granules(radius_um=(0.28, 0.55), per_um2=(0.9, 1.7), azure=1.15, over_nucleus=0.8),
+            granules=Granules(radius_um=(0.22, 0.60), per_um2=(1.6, 3.0), azure=0.95, over_nucleus=0.8),
         ),
         "immature_granulocyte": Morphology(
             diameter_um=(14.0, 18.0),
@@ -297,7 +297,7 @@ FAB: Final[Mapping[FabType, Morphology]] = MappingProxyType(
                 off_center=(0.1, 0.6),
                 nucleoli=(1, 2),
             ),
-            blue=(1.3, 1.8),
+            blue=(1.0, 1.45),
             wobble=(0.01, 0.05),
             rim=0.15,
             vacuoles=Vacuoles(count=(14, 26), radius_um=(0.35, 0.75), over_nucleus=0.35),

@@ -24,7 +24,10 @@ def expose(
     rng: np.random.Generator,
     defocus_um: float = 0.0,
 ) -> Pixels:
-    """The picture a camera takes: blurred, lit, bent by the response, noisy. ``defocus_um`` adds to the optics'."""
+    """What the camera takes: blurred, lit, bent by the response, noisy.
+
+    ``defocus_um`` adds to the optics' own, as the standard deviations of blurs do.
+    """
     height_px, width_px = transmittance.shape[:2]
     sigma_px = float(np.hypot(optics.defocus_um, defocus_um)) / um_per_px
     picture = transmittance

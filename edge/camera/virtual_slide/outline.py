@@ -16,6 +16,11 @@ from edge.camera.virtual_slide.raster import Plane
 
 _DIRECTIONS: Final = 256
 _ANGLES: Final = np.linspace(0, 2 * math.pi, _DIRECTIONS, endpoint=False)
+_COS: Final = np.cos(_ANGLES)
+_SIN: Final = np.sin(_ANGLES)
+_ORDERS: Final = np.arange(2, 7)
+_WAVES: Final = np.exp(1j * _ORDERS[:, None] * _ANGLES)
+_WOBBLE: Final = 0.5 * np.array([0.9, 1.0, 0.6, 0.35, 0.2])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +49,9 @@ class Outline:
     ) -> Self:
         """A circle drawn out by ``elongation`` and uneven by ``wobble``, both shares of the radius."""
         phases = rng.uniform(0, 2 * math.pi, 6)
-        weights = rng.uniform(0.4, 1.0, 5) * np.array([0.9, 1.0, 0.6, 0.35, 0.2])
-        radii = 1 + elongation * np.cos(2 * (_ANGLES - phases[0]))
-        for order, (weight, phase) in enumerate(zip(weights, phases[1:], strict=True), start=2):
-            radii += 0.5 * wobble * weight * np.cos(order * _ANGLES + phase)
+        waves = wobble * _WOBBLE * rng.uniform(0.4, 1.0, 5) * np.exp(1j * phases[1:])
+        waves[0] += elongation * np.exp(1j * phases[0])
+        radii = 1 + (waves @ _WAVES).real
         if notch is not None:
             away = np.angle(np.exp(1j * (_ANGLES - rng.uniform(0, 2 * math.pi))))
             radii *= 1 - notch.share * np.exp(-((away / notch.width) ** 2))
@@ -56,7 +60,7 @@ class Outline:
     @property
     def box_um(self) -> Box:
         """The box around the border, the centre being 0, 0."""
-        x, y = self.radii_um * np.cos(_ANGLES), self.radii_um * np.sin(_ANGLES)
+        x, y = self.radii_um * _COS, self.radii_um * _SIN
         return float(x.min()), float(y.min()), float(x.max()), float(y.max())
 
     @property
@@ -68,10 +72,6 @@ class Outline:
     def area_um2(self) -> float:
         """The area enclosed."""
         return float(np.mean(self.radii_um.astype(np.float64) ** 2) * math.pi)
-
-    def radius_at(self, angle: float) -> float:
-        """The radius in one direction, in micrometres."""
-        return float(self.radii_um[int(angle / (2 * math.pi) * _DIRECTIONS) % _DIRECTIONS])
 
     def depth_um(self, x_um: Plane, y_um: Plane) -> Plane:
         """How far inside the border each point lies along its radius; negative outside."""

@@ -7,9 +7,10 @@ from collections import OrderedDict
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.camera.virtual_slide.blood import draw_platelet, draw_red_cell
-from edge.camera.virtual_slide.conditions import DYES, Population, Stain
+from edge.camera.virtual_slide.conditions import DYES, EOSIN, Population, Stain
 from edge.camera.virtual_slide.layout import REACH_UM, TILE_UM, Layout
 from edge.camera.virtual_slide.morphology import morphology_of
 from edge.camera.virtual_slide.objects import Box, PlacedObject, SmearObject, place
@@ -51,13 +52,11 @@ class SmearPlane:
     def objects_in(self, box_um: Box) -> tuple[SmearObject, ...]:
         """The objects whose boxes meet ``box_um``, in the order they are drawn in."""
         x0, y0, x1, y1 = box_um
-        # A red cell may have been pushed, or stacked, away from its tile: hence the wider reach.
-        reach_um = REACH_UM + TILE_UM / 2
         found = [
             each
-            for row in range(math.floor((y0 - reach_um) / TILE_UM), math.floor((y1 + reach_um) / TILE_UM) + 1)
+            for row in range(math.floor((y0 - REACH_UM) / TILE_UM), math.floor((y1 + REACH_UM) / TILE_UM) + 1)
             for column in range(
-                math.floor((x0 - reach_um) / TILE_UM), math.floor((x1 + reach_um) / TILE_UM) + 1
+                math.floor((x0 - REACH_UM) / TILE_UM), math.floor((x1 + REACH_UM) / TILE_UM) + 1
             )
             for each in self._tile(column, row)
             if each.box_um[0] < x1 and each.box_um[2] > x0 and each.box_um[1] < y1 and each.box_um[3] > y0
@@ -96,7 +95,12 @@ class SmearPlane:
         x0, y0 = x_px * um_per_px - 1.0, y_px * um_per_px - 1.0
         x1, y1 = x0 + width_px * um_per_px + 2.0, y0 + height_px * um_per_px + 2.0
         dyes = np.zeros((height_px, width_px, DYES), dtype=np.float32)
-        for each in self.objects_in((x0, y0, x1, y1)):
+        objects = self.objects_in((x0, y0, x1, y1))
+        reds = sum(each.kind is ObjectKind.RBC for each in objects)
+        for each in objects[:reds]:
+            _lay(self._patch(each, um_per_px), dyes, x_px=x_px, y_px=y_px)
+        _press(dyes[..., EOSIN])
+        for each in objects[reds:]:
             _lay(self._patch(each, um_per_px), dyes, x_px=x_px, y_px=y_px)
         density = dyes.reshape(-1, DYES) @ (self._stain.optical_densities * np.float32(-math.log(10)))
         light = np.exp(density, out=density)
@@ -164,10 +168,8 @@ def _drawing_order(each: SmearObject) -> tuple[int, int]:
     return _LAYERS[each.kind], each.identity
 
 
-def _lay(
-    patch: Patch, dyes: np.ndarray[tuple[int, ...], np.dtype[np.float32]], *, x_px: int, y_px: int
-) -> None:
-    """Add a patch to a window whose top left pixel is ``x_px``, ``y_px``, pushing aside what lies under it."""
+def _lay(patch: Patch, dyes: NDArray[np.float32], *, x_px: int, y_px: int) -> None:
+    """Add a patch to a window whose top left pixel is ``x_px``, ``y_px``, pushing aside what lies there."""
     left, top = patch.x_px - x_px, patch.y_px - y_px
     rows, columns = patch.dyes.shape[:2]
     x0, y0 = max(left, 0), max(top, 0)
@@ -179,3 +181,15 @@ def _lay(
     if patch.cover is not None:
         part *= (1 - patch.cover[source])[..., None]
     part += patch.dyes[source]
+
+
+def _press(eosin: NDArray[np.float32]) -> None:
+    """Thin out stacked red cells in place: where they overlap they flatten and are far from twice as dark."""
+    deep = eosin > _SINGLE
+    above = eosin[deep] - np.float32(_SINGLE)
+    eosin[deep] = _SINGLE + _STACK * (1 - np.exp(-above / (2 * _STACK)))
+
+
+_SINGLE: Final = 0.85
+_STACK: Final = 0.55
+"""Eosin of one red cell at its rim, and the most that a pile of others adds to it."""

@@ -52,13 +52,13 @@ def draw_white_cell(
 
 
 def _nuclear_depth_um(rng: np.random.Generator, nucleus: Nucleus, outline: Outline, raster: Raster) -> Plane:
-    """How deep in the nucleus each point lies; the coordinates are bent a little, as nothing alive is exact."""
+    """How deep in the nucleus each point lies; bent a little, as nothing alive is exact."""
     cell_um = math.sqrt(outline.area_um2 / math.pi)
     share = rng.uniform(*nucleus.share)
     wobble = rng.uniform(*nucleus.wobble)
-    bend_um = 2.2 * wobble if nucleus.shape in {"lobed", "rod"} else 1.2 * wobble
-    x = raster.x_um + np.float32(bend_um) * raster.noise(rng, scale_um=1.8)
-    y = raster.y_um + np.float32(bend_um) * raster.noise(rng, scale_um=1.8)
+    bend_um = 5.0 * wobble if nucleus.shape in {"lobed", "rod"} else 1.2 * wobble
+    x = raster.x_um + np.float32(bend_um) * raster.noise(rng, scale_um=2.3)
+    y = raster.y_um + np.float32(bend_um) * raster.noise(rng, scale_um=2.3)
     if nucleus.shape == "lobed":
         count = int(rng.choice(nucleus.lobes))
         bridge_um = rng.uniform(0.22, 0.5)
