@@ -1,0 +1,173 @@
+"""What makes a frame a field: still, in focus, well lit, holding a sample, and not counted before."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from edge.analysis.counted_fields import CountedFields, place_of, share_of
+from edge.contract.records import BoxPx
+from edge.frame import Frame
+from edge.vision.exposure import Exposure, measure_exposure
+from edge.vision.focus import sharpness
+from edge.vision.motion import mean_difference
+from edge.vision.reduction import Reduction, reduce_frame
+from edge.vision.stain import stained_share
+
+
+class Reason(str, Enum):
+    """Why a frame is not a field, in the order in which a person would put it right."""
+
+    MOVING = "moving"
+    OUT_OF_FOCUS = "out_of_focus"
+    BADLY_EXPOSED = "badly_exposed"
+    NO_SAMPLE = "no_sample"
+    ALREADY_COUNTED = "already_counted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """A frame that is a field.
+
+    ``focus`` is the measure of ``edge.vision.focus``. ``covered_px`` are the parts of this frame that
+    earlier fields have shown already: a cell whose centre lies there was counted there.
+    """
+
+    focus: float
+    stained_share: float
+    covered_px: tuple[BoxPx, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """A frame that is no field: the first reason that holds, and the measure that it was judged by."""
+
+    reason: Reason
+    measure: float
+
+
+Verdict = Accepted | Refused
+
+
+class GateSettings(BaseModel):
+    """The limits of the gates. The defaults fit a 100x objective on a Wright-Giemsa smear."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_motion: Annotated[
+        float,
+        Field(gt=0, description="largest mean difference to the frame before, in grey levels of 255"),
+    ] = 2.0
+    min_focus: Annotated[
+        float, Field(ge=0, description="smallest sharpness (0 = blank; sharp frames reach 0.3 to 0.9)")
+    ] = 0.26
+    max_black_share: Annotated[
+        float, Field(ge=0, le=1, description="largest share of pixels that are clipped to black")
+    ] = 0.05
+    max_white_share: Annotated[
+        float, Field(ge=0, le=1, description="largest share of pixels that are clipped to white")
+    ] = 0.7
+    min_mean: Annotated[
+        float, Field(ge=0, le=255, description="smallest mean brightness, in grey levels of 255")
+    ] = 50.0
+    max_mean: Annotated[
+        float, Field(ge=0, le=255, description="largest mean brightness, in grey levels of 255")
+    ] = 245.0
+    min_stained_share: Annotated[
+        float, Field(ge=0, le=1, description="smallest share of the frame that must be stained")
+    ] = 0.02
+    max_overlap: Annotated[
+        float,
+        Field(gt=0, le=1, description="largest share of the frame that an earlier field may have shown"),
+    ] = 0.25
+    remembered_fields: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=64,
+            description="how many of the latest fields are compared by their picture, where the camera does "
+            "not know the stage's position",
+        ),
+    ] = 12
+
+
+class Gates:
+    """Judges frames in the order in which they were captured; pure but for what it remembers.
+
+    ``still_images`` says that every frame is a picture of its own (a folder), so that no frame before it
+    could tell whether it moved.
+    """
+
+    def __init__(self, settings: GateSettings, *, still_images: bool = False) -> None:
+        self._settings = settings
+        self._still_images = still_images
+        self._before: Reduction | None = None
+        self._counted = CountedFields(remembered=settings.remembered_fields)
+        self._refusals: Counter[Reason] = Counter(dict.fromkeys(Reason, 0))
+        self.accepted = 0
+        """How many frames became fields."""
+
+    @property
+    def refusals(self) -> Mapping[Reason, int]:
+        """How many frames were refused, by reason; every reason is there."""
+        return MappingProxyType(self._refusals)
+
+    def forget_fields(self) -> None:
+        """Begin a new slide: what was counted on the last one may be counted again. Tallies go on."""
+        self._counted = CountedFields(remembered=self._settings.remembered_fields)
+
+    def judge(self, frame: Frame) -> Verdict:
+        """Whether ``frame`` is a field; where it is, it is remembered as counted."""
+        reduction = reduce_frame(frame.pixels)
+        before, self._before = self._before, reduction
+        verdict = self._verdict(frame, reduction, before)
+        if isinstance(verdict, Refused):
+            self._refusals[verdict.reason] += 1
+        else:
+            self.accepted += 1
+        return verdict
+
+    def _verdict(self, frame: Frame, reduction: Reduction, before: Reduction | None) -> Verdict:
+        limits = self._settings
+        if not self._still_images:
+            moved = _motion(before, reduction)
+            if moved > limits.max_motion:
+                return Refused(reason=Reason.MOVING, measure=moved)
+        stained = stained_share(reduction.rgb)
+        sharp = sharpness(reduction.fine_green)
+        # Where nothing is stained there is nothing to be sharp: an empty place is not out of focus.
+        if stained >= limits.min_stained_share and sharp < limits.min_focus:
+            return Refused(reason=Reason.OUT_OF_FOCUS, measure=sharp)
+        if (fault := _badly_lit(measure_exposure(reduction.samples), limits)) is not None:
+            return fault
+        if stained < limits.min_stained_share:
+            return Refused(reason=Reason.NO_SAMPLE, measure=stained)
+        place = place_of(frame, reduction)
+        covered = self._counted.covered_px(place, enough=limits.max_overlap)
+        overlap = max((share_of(box, place) for box in covered), default=0.0)
+        if overlap > limits.max_overlap:
+            return Refused(reason=Reason.ALREADY_COUNTED, measure=overlap)
+        self._counted.add(place)
+        return Accepted(focus=sharp, stained_share=stained, covered_px=covered)
+
+
+def _motion(before: Reduction | None, after: Reduction) -> float:
+    # A camera's first frame cannot be known to be still.
+    return math.inf if before is None else mean_difference(before.coarse_green, after.coarse_green)
+
+
+def _badly_lit(light: Exposure, limits: GateSettings) -> Refused | None:
+    if light.black_share > limits.max_black_share:
+        return Refused(reason=Reason.BADLY_EXPOSED, measure=light.black_share)
+    if light.white_share > limits.max_white_share:
+        return Refused(reason=Reason.BADLY_EXPOSED, measure=light.white_share)
+    if not limits.min_mean <= light.mean <= limits.max_mean:
+        return Refused(reason=Reason.BADLY_EXPOSED, measure=light.mean)
+    return None

@@ -1,0 +1,127 @@
+"""Where one field lies against another: the shift between two pictures of one smear.
+
+Normalised cross-correlation over the overlap alone, for every shift at once: the products' sums by Fourier
+transform, the overlap's sums by integral image (Lewis 1995, "Fast normalized cross-correlation"; Padfield
+2012, "Masked object registration in the Fourier domain"). Unlike phase correlation under a window it finds
+overlaps of a tenth of the frame, and its peak is a coefficient with a meaning: -1 to 1, whatever the light.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.vision.reduction import Grey
+
+_WIDTH_PX: Final = 104
+_ILLUMINATION_PX: Final = 25
+_SMALLEST_OVERLAP: Final = 0.1
+_ALIKE_AT_NONE: Final = 0.9
+_ALIKE_AT_WHOLE: Final = 0.75
+"""Frames that do show one place correlated by 0.89 and more among 292 real ones (0.85 where noise and blur
+were added to one of the two); others reached 0.86 over a tenth of the frame, 0.83 over a quarter."""
+
+_BLANK: Final = 0.1
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Plate:
+    """A picture prepared for registration, so that each is transformed once and compared often.
+
+    ``sums`` and ``squares`` hold, for every shift of another plate against this one, the sum of this one's
+    values and of their squares over the overlap.
+    """
+
+    values: Floats
+    spectrum: NDArray[np.complex64]
+    sums: Floats
+    squares: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """Where the later picture lies on the earlier: pixel (x, y) of it is (x + dx, y + dy) there.
+
+    ``shift`` is (dx, dy) in widths and heights of the picture; ``correlation`` is that over the overlap.
+    """
+
+    shift: tuple[float, float]
+    overlap_share: float
+    correlation: float
+
+    @property
+    def trusted(self) -> bool:
+        """Whether both show one place. A small overlap may agree by chance, so more is asked of it."""
+        return self.correlation >= _ALIKE_AT_NONE + (_ALIKE_AT_WHOLE - _ALIKE_AT_NONE) * self.overlap_share
+
+
+def plate_of(green: Grey) -> Plate:
+    """Prepare ``green``: reduced to 104 px of width, the illumination taken out."""
+    height_px, width_px = green.shape
+    size = (_WIDTH_PX, max(2, round(height_px * _WIDTH_PX / width_px)))
+    small = cv2.resize(green, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    # The logarithm makes shading a sum, which the wide mean then takes away.
+    density = np.log(small + 8.0)
+    density -= cv2.blur(density, (_ILLUMINATION_PX, _ILLUMINATION_PX))
+    values = cv2.GaussianBlur(density, (0, 0), 0.8)
+    values = (values / max(float(values.std()), 1e-3)).astype(np.float32)
+    return Plate(
+        values=values,
+        spectrum=np.fft.rfft2(values, _padded(values.shape)).astype(np.complex64, copy=False),
+        sums=_sums_over_overlap(values),
+        squares=_sums_over_overlap(values * values),
+    )
+
+
+def register(earlier: Plate, later: Plate) -> Registration | None:
+    """The shift at which both agree best, trusted or not; None for pictures of different proportions."""
+    if earlier.values.shape != later.values.shape:
+        return None
+    rows, columns = earlier.values.shape
+    area = _overlap_area(rows, columns)
+    products = np.fft.irfft2(earlier.spectrum * np.conj(later.spectrum), _padded((rows, columns)))
+    products = np.roll(products, (rows - 1, columns - 1), (0, 1))[: 2 * rows - 1, : 2 * columns - 1]
+    # Seen from the later picture the same overlap belongs to the opposite shift.
+    sums, squares = later.sums[::-1, ::-1], later.squares[::-1, ::-1]
+    covariance = products - earlier.sums * sums / area
+    spread = (earlier.squares - earlier.sums**2 / area) * (squares - sums**2 / area)
+    # Plates have unit variance; where an overlap has far less, both are blank there and only noise agrees.
+    correlation = covariance / np.sqrt(np.maximum(spread, (_BLANK * area) ** 2))
+    share = area / (rows * columns)
+    # A small overlap agrees more easily by chance, as the root of what it holds.
+    evidence = np.where(share >= _SMALLEST_OVERLAP, correlation * np.sqrt(share), -1.0)
+    row, column = np.unravel_index(int(evidence.argmax()), evidence.shape)
+    return Registration(
+        shift=((float(column) - (columns - 1)) / columns, (float(row) - (rows - 1)) / rows),
+        overlap_share=float(share[row, column]),
+        correlation=float(correlation[row, column]),
+    )
+
+
+def _padded(shape: tuple[int, ...]) -> tuple[int, int]:
+    # Room for every shift, so that none wraps around onto another.
+    return cv2.getOptimalDFTSize(2 * shape[0] - 1), cv2.getOptimalDFTSize(2 * shape[1] - 1)
+
+
+def _sums_over_overlap(values: Floats) -> Floats:
+    rows, columns = values.shape
+    table = cv2.integral(values, sdepth=cv2.CV_64F)
+    down, across = np.arange(1 - rows, rows), np.arange(1 - columns, columns)
+    top, bottom = np.maximum(0, down), np.minimum(rows, rows + down)
+    left, right = np.maximum(0, across), np.minimum(columns, columns + across)
+    strips = table[bottom] - table[top]
+    return np.asarray(strips[:, right] - strips[:, left], dtype=np.float32)
+
+
+@lru_cache(maxsize=4)
+def _overlap_area(rows: int, columns: int) -> Floats:
+    down = rows - np.abs(np.arange(1 - rows, rows, dtype=np.float32))
+    across = columns - np.abs(np.arange(1 - columns, columns, dtype=np.float32))
+    return np.outer(down, across)
