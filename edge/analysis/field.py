@@ -97,8 +97,9 @@ class FieldAnalyzer:
         )
         found: list[Cell] = []
         for tile in tiles:
-            answers = self._detector.run(tiling.cut_tile(pixels, tile, input_px)[None])
-            boxes = tiling.to_frame(answers["boxes"][0], tile, frame_px)
+            picture, letterbox = tiling.cut_tile(pixels, tile, input_px)
+            answers = self._detector.run(picture[None])
+            boxes = tiling.to_frame(answers["boxes"][0], tile, letterbox, frame_px)
             scores, kinds = answers["scores"][0], answers["kinds"][0]
             # A box of no area is what remains of one that lay wholly beyond the frame's edge.
             has_area = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])

@@ -12,11 +12,11 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.frame import Pixels
+from edge.vision.letterbox import Letterbox, letterboxed
 
 OVERLAP_PX: Final = 128
 """Overlap of neighbouring tiles in input pixels: a cell centred in a tile's own part is whole in it."""
@@ -71,29 +71,23 @@ def plan_tiles(
     )
 
 
-def cut_tile(pixels: Pixels, tile: Tile, input_px: tuple[int, int]) -> Pixels:
-    """The detector input for ``tile``: uint8 (height, width, 3); beyond the frame, its mean colour."""
+def cut_tile(pixels: Pixels, tile: Tile, input_px: tuple[int, int]) -> tuple[Pixels, Letterbox]:
+    """The detector input for ``tile``, uint8 (height, width, 3), and where in it the tile's pixels lie."""
     width, height = input_px
     left, top = (round(edge) for edge in tile.origin_px)
-    right = min(pixels.shape[1], left + math.ceil(width / tile.scale))
-    bottom = min(pixels.shape[0], top + math.ceil(height / tile.scale))
-    part = pixels[top:bottom, left:right]
-    size = (
-        max(1, min(width, round(part.shape[1] * tile.scale))),
-        max(1, min(height, round(part.shape[0] * tile.scale))),
-    )
-    resized = cv2.resize(part, size, interpolation=cv2.INTER_AREA if tile.scale < 1 else cv2.INTER_LINEAR)
-    if size == (width, height):
-        return np.asarray(resized, dtype=np.uint8)
-    canvas = np.empty((height, width, 3), dtype=np.uint8)
-    canvas[:] = [round(channel) for channel in cv2.mean(resized)[:3]]
-    canvas[: size[1], : size[0]] = resized
-    return canvas
+    part = pixels[
+        top : top + math.ceil(height / tile.scale),
+        left : left + math.ceil(width / tile.scale),
+    ]
+    return letterboxed(part, width_px=width, height_px=height, largest_scale=tile.scale)
 
 
-def to_frame(boxes: NDArray[np.float32], tile: Tile, frame_px: tuple[int, int]) -> NDArray[np.float32]:
+def to_frame(
+    boxes: NDArray[np.float32], tile: Tile, letterbox: Letterbox, frame_px: tuple[int, int]
+) -> NDArray[np.float32]:
     """Boxes (n, 4) of a tile's input in pixels of the frame, cut at the frame's edge."""
-    placed = boxes / tile.scale + np.asarray([*tile.origin_px, *tile.origin_px], dtype=np.float32)
+    left, top = (round(edge) for edge in tile.origin_px)
+    placed = letterbox.to_frame(boxes) + np.asarray([left, top, left, top], dtype=np.float32)
     limits = np.asarray([*frame_px, *frame_px], dtype=np.float32)
     return np.asarray(np.clip(placed, 0, limits), dtype=np.float32)
 

@@ -73,13 +73,13 @@ def test_a_mark_on_the_frame_is_found_at_its_place(um_per_px):
     frame = np.full((1944, 2592, 3), 230, dtype=np.uint8)
     frame[1200:1260, 1700:1790] = (90, 20, 140)
     for tile in plan(2592, 1944, um_per_px):
-        picture = tiling.cut_tile(frame, tile, INPUT)
+        picture, letterbox = tiling.cut_tile(frame, tile, INPUT)
         assert picture.shape == (320, 416, 3)
         rows, columns = np.nonzero(picture[:, :, 1] < 120)
         if len(rows) == 0:
             continue
         box = np.asarray([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]], dtype=np.float32)
-        placed = tiling.to_frame(box, tile, (2592, 1944))
+        placed = tiling.to_frame(box, tile, letterbox, (2592, 1944))
         if tiling.owned(placed, tile)[0]:
             assert placed[0] == pytest.approx([1700, 1200, 1790, 1260], abs=1.5 / tile.scale)
             return
