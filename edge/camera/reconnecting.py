@@ -8,8 +8,8 @@ import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 from types import TracebackType
+from typing import Literal
 
 from typing_extensions import Self
 
@@ -20,13 +20,8 @@ from edge.frame import Frame
 _log = logging.getLogger(__name__)
 
 
-class CameraState(str, Enum):
-    """How a camera fares; the words are those of the health record."""
-
-    STARTING = "starting"
-    STREAMING = "streaming"
-    LOST = "lost"
-    FINISHED = "finished"
+CameraState = Literal["starting", "streaming", "lost", "finished"]
+"""How a camera fares, in the words of the health record."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +46,7 @@ class Reconnecting:
     ``make`` builds a fresh, unopened camera for each attempt. Opening never fails, since a station must
     outlive a camera that is plugged in later: ``state`` and ``problem`` tell, and ``on_state`` is called in
     the reading thread at each change. Frame indices rise on over losses. ``read`` waits as long as the
-    camera is away; ``interrupt``, from any thread, ends that wait and every later one.
+    camera is away; ``interrupt``, from any thread, ends that wait and every later one until the next opening.
     """
 
     def __init__(
@@ -73,7 +68,7 @@ class Reconnecting:
         self._camera: Camera | None = None
         self._open = False
         self._index = 0
-        self.state = CameraState.STARTING
+        self.state: CameraState = "starting"
         self.problem: CameraError | None = None
         """Why the camera is away; None while it streams."""
         self.losses = 0
@@ -91,6 +86,7 @@ class Reconnecting:
 
     def __enter__(self) -> Self:
         """Try to open the camera once; where it is away, reading goes on trying."""
+        self._interrupted.clear()
         self._open = True
         self._try_to_open()
         return self
@@ -126,9 +122,9 @@ class Reconnecting:
                 self._lose(error)
                 continue
             if frame is None:
-                self._enter(CameraState.FINISHED, None)
+                self._enter("finished", None)
                 return None
-            self._enter(CameraState.STREAMING, None)
+            self._enter("streaming", None)
             self._index += 1
             return dataclasses.replace(frame, index=self._index - 1)
 
@@ -144,7 +140,7 @@ class Reconnecting:
 
     def _lose(self, error: CameraError) -> None:
         self._close()
-        self._enter(CameraState.LOST, error)
+        self._enter("lost", error)
 
     def _close(self) -> None:
         camera, self._camera = self._camera, None
@@ -152,13 +148,13 @@ class Reconnecting:
             camera.__exit__(None, None, None)
 
     def _enter(self, state: CameraState, problem: CameraError | None) -> None:
-        changed = state is not self.state
+        changed = state != self.state
         self.state, self.problem = state, problem
         if not changed:
             return
-        if state is CameraState.LOST:
+        if state == "lost":
             _log.warning("Camera lost: %s", problem)
-        elif state is CameraState.STREAMING:
+        elif state == "streaming":
             _log.info("Camera %s streams.", self.name)
         if self._on_state is not None:
             self._on_state(state, problem)

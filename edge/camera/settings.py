@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
 from edge.camera.folder import FolderCamera
 from edge.camera.protocol import Camera
@@ -19,6 +20,13 @@ MicrometresPerPixel = Annotated[float, Field(gt=0, le=10)]
 
 class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _file_from_own_directory(source: str | int, info: ValidationInfo) -> str | int:
+    directory = (info.context or {}).get("directory")
+    if directory is None or is_live(source):
+        return source
+    return str(Path(directory) / str(source))
 
 
 class VirtualSlideSettings(_Settings):
@@ -66,7 +74,8 @@ class VideoSettings(_Settings):
 
     kind: Literal["video"]
     source: Annotated[
-        str | Annotated[int, Field(ge=0)],
+        Annotated[str, Field(min_length=1)] | Annotated[int, Field(ge=0)],
+        AfterValidator(_file_from_own_directory),
         Field(
             description="a file, a URL (http, https, rtsp, ...), a device such as /dev/leukoscope-camera, "
             "or a device's number"
