@@ -1,5 +1,6 @@
 """A generated smear under a generated microscope, for demonstration, training and tests."""
 
+from edge.camera.virtual_slide.camera import VirtualSlide
 from edge.camera.virtual_slide.conditions import Conditions, Optics, Population, Stain
 from edge.camera.virtual_slide.objects import FAB_TYPES, FabType, PlacedObject, SmearObject
 from edge.camera.virtual_slide.plane import SmearPlane
@@ -15,6 +16,7 @@ __all__ = [
     "SmearObject",
     "SmearPlane",
     "Stain",
+    "VirtualSlide",
     "draw_cell",
     "draw_field",
 ]

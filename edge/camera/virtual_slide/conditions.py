@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -143,6 +143,18 @@ class Population:
             if min(weights.values(), default=0) < 0 or sum(weights.values()) <= 0:
                 raise ValueError(f"{name}: weights at least 0 are needed, and one above")
 
+    def with_blast_share(self, share: float) -> Self:
+        """The same with this share of blasts among the white cells. Raises ValueError outside 0 to 1."""
+        if not 0 <= share <= 1:
+            raise ValueError(f"a share lies between 0 and 1, not at {share}")
+        others = {name: weight for name, weight in self.mix.items() if name not in DIFFERENTIAL.blasts}
+        total = sum(others.values())
+        if share < 1 and total <= 0:
+            raise ValueError("a mix of blasts alone leaves no other share")
+        rest = {name: weight / total * (1 - share) for name, weight in others.items()} if total else {}
+        blasts = dict.fromkeys(DIFFERENTIAL.blasts, share / len(DIFFERENTIAL.blasts))
+        return replace(self, mix={**rest, **blasts})
+
     @classmethod
     def random(cls, rng: np.random.Generator) -> Self:
         """Thin and thick places of a smear, every class equally often."""
@@ -165,6 +177,29 @@ class Conditions:
     stain: Stain = field(default_factory=Stain)
     optics: Optics = field(default_factory=Optics)
     population: Population = field(default_factory=Population)
+
+    @classmethod
+    def everyday(cls, rng: np.random.Generator) -> Self:
+        """A slide of a good laboratory under a well kept microscope."""
+        stain = Stain(
+            eosin=float(rng.uniform(0.9, 1.15)),
+            azure=float(rng.uniform(0.8, 1.0)),
+            blue=float(rng.uniform(0.85, 1.15)),
+            redness=float(rng.uniform(0.15, 0.7)),
+        )
+        light, warmth = rng.uniform(0.83, 0.93), rng.uniform(-0.02, 0.05)
+        optics = Optics(
+            tint=(float(light + warmth / 2), float(light), float(light - warmth)),
+            vignette=float(rng.uniform(0.06, 0.18)),
+            bright_at=(float(rng.uniform(0.4, 0.6)), float(rng.uniform(0.4, 0.6))),
+        )
+        population = Population(
+            crowding=float(rng.uniform(0.5, 0.75)),
+            rouleaux=float(rng.uniform(0.03, 0.2)),
+            pallor=float(rng.uniform(0.6, 0.95)),
+            red_cell_um=float(rng.uniform(7.2, 7.8)),
+        )
+        return cls(stain=stain, optics=optics, population=population)
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> Self:

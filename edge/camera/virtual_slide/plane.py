@@ -38,7 +38,7 @@ class SmearPlane:
         stain: Stain | None = None,
         population: Population | None = None,
         planted: tuple[SmearObject, ...] = (),
-        cache_bytes: int = 24 * 1024 * 1024,
+        cache_bytes: int = 12 * 1024 * 1024,
     ) -> None:
         self._stain = stain or Stain()
         self._population = population or Population()

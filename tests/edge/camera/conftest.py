@@ -15,7 +15,7 @@ CameraContract = Callable[[Callable[[], Camera]], None]
 
 
 def _hold_to_contract(make: Callable[[], Camera]) -> None:
-    """Run the promises of ``Camera`` on what ``make`` gives: a new camera of at least two frames each time."""
+    """Run the promises of ``Camera`` on what ``make`` gives: each time a new camera of two frames or more."""
     _opens_on_enter(make())
     _frames_are_pictures_in_order(make())
     _closing_twice_is_harmless(make())
