@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
+
+from edge.config_path import ConfigPath
 
 MiB = 1024 * 1024
 DAY_S = 24 * 3600
@@ -31,13 +32,13 @@ class OutboxLimits(_Settings):
 class TlsSettings(_Settings):
     """Certificates; the broker's name is always checked against its certificate."""
 
-    ca_file: Path | None = Field(
+    ca_file: ConfigPath | None = Field(
         default=None, description="Authorities that may vouch for the broker; absent: the system's own."
     )
-    certificate_file: Path | None = Field(
+    certificate_file: ConfigPath | None = Field(
         default=None, description="This station's certificate, where the broker asks for one."
     )
-    key_file: Path | None = Field(default=None, description="The private key of certificate_file.")
+    key_file: ConfigPath | None = Field(default=None, description="The private key of certificate_file.")
 
     @model_validator(mode="after")
     def _certificate_with_key(self) -> Self:
@@ -58,7 +59,7 @@ class MqttSettings(_Settings):
     )
     tls: TlsSettings | None = Field(default=None, description="Present: the connection is encrypted.")
     username: str | None = Field(default=None, description="Where the broker asks for a name and password.")
-    password_file: Path | None = Field(
+    password_file: ConfigPath | None = Field(
         default=None,
         description="File with the password in its first line; keep it readable by the station alone.",
     )

@@ -1,0 +1,172 @@
+"""What to do with a damaged outbox: put it aside, never delete it, and take out what can be read."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from edge.contract.records import DURABLE_RECORD, Stamp
+from edge.outbox.database import connect
+from edge.outbox.discard import Row, unreadable_row
+from edge.outbox.position import Position
+from edge.outbox.settings import OutboxLimits
+from edge.outbox.table import RecordTable
+
+_KEPT_ASIDE: Final = 3
+_SIDECARS: Final = ("", "-wal", "-shm")
+_MAX_FAILURES: Final = 200
+_FORWARD: Final = """
+SELECT rowid, boot, sequence, schema, appended_s, body, crc32, discarded FROM records
+WHERE rowid > ? ORDER BY rowid
+"""
+_BACKWARD: Final = """
+SELECT rowid, boot, sequence, schema, appended_s, body, crc32, discarded FROM records
+WHERE rowid < ? ORDER BY rowid DESC
+"""
+_META: Final = "SELECT CAST(value AS INTEGER) FROM meta WHERE name = ?"
+_LARGEST_ROWID: Final = 2**63 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Salvaged:
+    """What became of a damaged outbox: records saved, records lost that are known of, where it lies now."""
+
+    readable: int
+    unreadable: int
+    aside: Path
+
+
+def rebuild(path: Path, *, stamp: Stamp, limits: OutboxLimits, now: datetime) -> Salvaged:
+    """Replace a damaged file by a sound one that holds every intact record.
+
+    A lost record between two that were found is seen by its number, and a discard record with ``stamp``
+    stands for it; what was lost at a boot's end cannot be known. The damaged file stays in place until its
+    successor is complete, so that this can be interrupted anywhere. Raises sqlite3.Error or OSError.
+    """
+    fresh = _successor(path)
+    _remove(fresh)
+    with closing(_read_only(path)) as damaged, closing(connect(fresh)) as connection:
+        table = RecordTable(connection=connection, limits=limits)
+        with table.transaction():
+            found = _copy_intact(damaged, table, station=stamp.key.station)
+            lost = tuple(_gaps(found))
+            for position in lost:
+                table.insert(unreadable_row(position, stamp=stamp, appended_s=now.timestamp()))
+            table.count_discarded(_meta(damaged, "discarded") + len(lost))
+            table.set_meta("boot", str(_meta(damaged, "boot")))
+    aside = path.with_name(f"{path.name}.damaged-{now:%Y%m%dT%H%M%S%f}")
+    _move(path, aside)
+    finish_rebuild(path)
+    _forget_old_ones(path)
+    return Salvaged(readable=len(found), unreadable=len(lost), aside=aside)
+
+
+def finish_rebuild(path: Path) -> None:
+    """Take over a complete successor, also one that an interrupted rebuild left behind."""
+    fresh = _successor(path)
+    if fresh.exists() and not path.exists():
+        fresh.replace(path)
+
+
+def _successor(path: Path) -> Path:
+    return path.with_name(path.name + ".fresh")
+
+
+def _remove(path: Path) -> None:
+    for suffix in _SIDECARS:
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _move(path: Path, target: Path) -> None:
+    # The sidecars first: a database that lost its WAL in between is still damaged, so it is tried again.
+    for suffix in reversed(_SIDECARS):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.replace(target.with_name(target.name + suffix))
+
+
+def _forget_old_ones(path: Path) -> None:
+    damaged = path.parent.glob(f"{path.name}.damaged-*")
+    older = sorted(each for each in damaged if not each.name.endswith(_SIDECARS[1:]))
+    for victim in older[:-_KEPT_ASIDE]:
+        _remove(victim)
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+
+
+def _meta(connection: sqlite3.Connection, name: str) -> int:
+    """A number that the damaged file still tells; 0 where it tells none."""
+    try:
+        row = connection.execute(_META, (name,)).fetchone()
+    except sqlite3.DatabaseError:
+        return 0
+    return int(row[0]) if row else 0
+
+
+def _copy_intact(damaged: sqlite3.Connection, table: RecordTable, *, station: str) -> set[Position]:
+    found: set[Position] = set()
+    for query, start, direction in ((_FORWARD, 0, +1), (_BACKWARD, _LARGEST_ROWID, -1)):
+        for row in _scan(damaged, query, start, direction):
+            if row.position not in found and row.intact and _is_record_of(row, station):
+                table.insert(row)
+                found.add(row.position)
+    return found
+
+
+def _gaps(found: Iterable[Position]) -> Iterator[Position]:
+    for before, after in pairwise(sorted(found)):
+        if before.boot == after.boot:
+            for sequence in range(before.sequence + 1, after.sequence):
+                yield Position(after.boot, sequence)
+
+
+def _scan(connection: sqlite3.Connection, query: str, start: int, direction: int) -> Iterator[Row]:
+    """Read rows in one direction, stepping ever further over what cannot be read."""
+    at, step = start, 1
+    for _ in range(_MAX_FAILURES):
+        for values in _until_damage(connection, query, at):
+            at, step = int(values[0]), 1
+            yield from _row(values)
+        at += direction * step
+        step *= 2
+        if not 0 <= at <= _LARGEST_ROWID:
+            return
+
+
+def _until_damage(connection: sqlite3.Connection, query: str, at: int) -> Iterator[tuple[Any, ...]]:
+    try:
+        yield from connection.execute(query, (at,))
+    except (sqlite3.DatabaseError, OverflowError):
+        return
+
+
+def _row(values: tuple[Any, ...]) -> Iterator[Row]:
+    """The row, or nothing: a damaged page can hold anything."""
+    match values:
+        case (_, int(boot), int(sequence), str(schema), float(appended_s), bytes(body), int(crc32), flag):
+            yield Row(
+                position=Position(boot, sequence),
+                schema=schema,
+                appended_s=appended_s,
+                body=body,
+                crc32=crc32,
+                discarded=flag == 1,
+            )
+
+
+def _is_record_of(row: Row, station: str) -> bool:
+    try:
+        key = DURABLE_RECORD.validate_json(row.body).stamp.key
+    except ValidationError:
+        return False
+    return (key.station, key.boot, key.sequence) == (station, *row.position)

@@ -1,0 +1,361 @@
+"""The outbox: a result exists when ``append`` has returned, and until the far end has committed it.
+
+One SQLite file in WAL mode with full synchronisation. Appending and acknowledging may come from different
+threads; one lock makes one writer of them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import Final, TypeVar
+
+from typing_extensions import Self
+
+from edge.contract.records import MAX_RECORD_BYTES, DiscardRecord, DurableRecord, Key, Stamp
+from edge.errors import StorageError
+from edge.outbox.boot import read_boot, write_boot
+from edge.outbox.database import DamagedError, ProcessLock, connect, storage_faults
+from edge.outbox.discard import Row, unreadable_row
+from edge.outbox.position import Position
+from edge.outbox.retention import clock_step_s
+from edge.outbox.salvage import finish_rebuild, rebuild
+from edge.outbox.settings import OutboxLimits
+from edge.outbox.table import RecordTable
+
+_LOG: Final = logging.getLogger(__name__)
+_Answer = TypeVar("_Answer")
+_LEAVES: Final = {f"leukoscope/{leaf}/1": leaf for leaf in ("field", "slide", "review", "update")}
+_LEAF_OF_UNKNOWN: Final = "field"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredRecord:
+    """A record waiting to leave. ``leaf`` is the last level of its MQTT topic."""
+
+    position: Position
+    leaf: str
+    body: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutboxStatistics:
+    """What the outbox holds now, and how many records it has ever given up."""
+
+    records: int
+    size_bytes: int
+    oldest_age_s: float | None
+    discarded: int
+
+
+class Outbox:
+    """The durable records of one station that nobody has acknowledged yet.
+
+    ``utc_now`` and ``monotonic_s`` are the clocks; ``software`` goes into discard records that must be
+    written where nothing of the lost record can be read.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: Path,
+        site: str,
+        station: str,
+        software: str,
+        limits: OutboxLimits | None = None,
+        utc_now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._path = path
+        self._site = site
+        self._station = station
+        self._software = software
+        self._limits = limits or OutboxLimits()
+        self._utc_now = utc_now
+        self._monotonic_s = monotonic_s
+        self._lock = threading.RLock()
+        self._listeners: list[Callable[[], None]] = []
+        self._resources = ExitStack()
+        self._table: RecordTable | None = None
+        self._entered = False
+        self._boot = 0
+        self._sequence = 0
+        self._wall_minus_monotonic_s = 0.0
+        self._report = ""
+
+    def __enter__(self) -> Self:
+        """Open, and begin a new boot.
+
+        Raises StorageError when another process has the outbox, when it belongs to another station, or when
+        the disk does not serve. A damaged file is no error: see ``report``.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(ProcessLock(self._path.with_name(self._path.name + ".lock")))
+            stack.callback(self._close)
+            self._open()
+            self._entered = True
+            self._resources = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close; everything appended is on disk already."""
+        with self._lock:
+            self._entered = False
+            self._resources.close()
+
+    @property
+    def boot(self) -> int:
+        """The boot number of new records. It rises on opening, and when a damaged file is replaced."""
+        return self._boot
+
+    @property
+    def last_sequence(self) -> int:
+        """The sequence of this boot's newest record; 0 before the first."""
+        return self._sequence
+
+    @property
+    def report(self) -> str:
+        """What a person should know of this outbox: what was salvaged and lost; empty where all is well."""
+        return self._report
+
+    def add_listener(self, listener: Callable[[], None]) -> None:
+        """Have ``listener`` called after each append, in the appending thread; it must not block."""
+        self._listeners.append(listener)
+
+    def append(self, build: Callable[[Key], DurableRecord]) -> Key:
+        """Save the record that ``build`` makes for its key; durable on return.
+
+        Raises StorageError when it cannot be saved (then nothing was, and the key is used for the next
+        record), ValueError when the record carries another key, and whatever ``build`` raises. ``build`` is
+        called a second time, with a new key, if the file turns out to be damaged.
+        """
+        key = self._on_disk(lambda table: self._save(table, build))
+        for listener in self._listeners:
+            listener()
+        return key
+
+    def pending(self, *, after: Position | None = None, limit: int = 100) -> tuple[StoredRecord, ...]:
+        """The oldest records behind ``after``, in key order, at most ``limit``."""
+
+        def read(table: RecordTable) -> tuple[StoredRecord, ...]:
+            rows = table.read(after=after or Position(0, 0), limit=limit)
+            return tuple(_stored(row if row.intact else self._give_up_unreadable(row)) for row in rows)
+
+        return self._on_disk(read)
+
+    def acknowledge(self, *, boot: int, sequence: int) -> int:
+        """Delete what the collector has committed: everything of ``boot`` up to ``sequence``; how many.
+
+        Raises StorageError, deleting nothing, for a record that was never written here.
+        """
+
+        def delete(table: RecordTable) -> int:
+            if (boot, sequence) > (self._boot, self._sequence):
+                raise StorageError(
+                    f"Record {boot}/{sequence} is acknowledged, but the newest here is "
+                    f"{self._boot}/{self._sequence}.",
+                    remedy="An outbox was wiped, or two stations share one name: give each its own.",
+                )
+            with table.transaction():
+                return table.delete_up_to(Position(boot, sequence))
+
+        return self._on_disk(delete)
+
+    def delivered_to_broker(self, positions: Iterable[Position]) -> int:
+        """Delete what the broker has taken, where its acknowledgement is enough; how many."""
+        wanted = tuple(positions)
+
+        def delete(table: RecordTable) -> int:
+            with table.transaction():
+                return table.delete(wanted)
+
+        return self._on_disk(delete)
+
+    def first_pending(self) -> Mapping[int, int]:
+        """By boot, the first sequence still held; for this boot, if it holds none, the next one."""
+        return self._on_disk(lambda table: {self._boot: self._sequence + 1, **table.first_by_boot()})
+
+    def enforce_limits(self) -> None:
+        """Give up what has grown too old while nothing was appended."""
+
+        def give_up(table: RecordTable) -> None:
+            with table.transaction():
+                self._make_room(table)
+
+        self._on_disk(give_up)
+
+    def remember_command(self, command_id: str, *, expires_at: datetime) -> bool:
+        """Note durably that a command is being carried out; False where it was already."""
+
+        def note(table: RecordTable) -> bool:
+            with table.transaction():
+                return table.note_command(command_id, expires_s=expires_at.timestamp(), now_s=self._now_s())
+
+        return self._on_disk(note)
+
+    def statistics(self) -> OutboxStatistics:
+        """What is held now."""
+
+        def read(table: RecordTable) -> OutboxStatistics:
+            oldest_s = table.oldest_appended_s()
+            return OutboxStatistics(
+                records=table.counters.records,
+                size_bytes=table.counters.size_bytes,
+                oldest_age_s=None if oldest_s is None else max(0.0, self._now_s() - oldest_s),
+                discarded=table.counters.discarded_ever,
+            )
+
+        return self._on_disk(read)
+
+    # Below here the lock is held.
+
+    def _on_disk(self, operation: Callable[[RecordTable], _Answer]) -> _Answer:
+        with self._lock:
+            if not self._entered:
+                raise StorageError(f"The outbox {self._path} is closed.", remedy="Enter it first.")
+            # There is no table after a rebuild that failed, say for want of space: it is tried again.
+            table = self._table or self._open()
+            try:
+                with storage_faults(self._path):
+                    return operation(table)
+            except DamagedError as damage:
+                table = self._recover(damage)
+                with storage_faults(self._path):
+                    return operation(table)
+
+    def _open(self) -> RecordTable:
+        """Open the file, a damaged one after salvaging what it holds."""
+        try:
+            return self._begin()
+        except DamagedError as damage:
+            return self._recover(damage)
+
+    def _begin(self) -> RecordTable:
+        with ExitStack() as stack, storage_faults(self._path):
+            finish_rebuild(self._path)
+            connection = stack.enter_context(closing(connect(self._path)))
+            table = RecordTable(connection=connection, limits=self._limits)
+            self._claim(table)
+            self._begin_boot(table)
+            self._table = table
+            stack.pop_all()
+        return table
+
+    def _recover(self, damage: DamagedError) -> RecordTable:
+        self._close()
+        with storage_faults(self._path):
+            saved = rebuild(self._path, stamp=self._stamp_of_lost(), limits=self._limits, now=self._utc_now())
+        self._report = (
+            f"The outbox was damaged ({damage}): {saved.readable} records were salvaged, at least "
+            f"{saved.unreadable} are lost; the damaged file is kept as {saved.aside}."
+        )
+        _LOG.error("%s", self._report)
+        return self._begin()
+
+    def _close(self) -> None:
+        if self._table is not None:
+            self._table.close()
+            self._table = None
+
+    def _claim(self, table: RecordTable) -> None:
+        """Note whose outbox this is; another station's may be taken over only when it is empty."""
+        owner = f"{self._site}/{self._station}"
+        known = table.meta("owner")
+        if known not in {None, owner} and table.counters.records:
+            raise StorageError(
+                f"The outbox {self._path} holds records of {known}, and this is {owner}.",
+                remedy=f"Run as {known} until it is empty, or give {owner} an outbox of its own.",
+            )
+        table.set_meta("owner", owner)
+
+    def _begin_boot(self, table: RecordTable) -> None:
+        counter = self._path.with_name(self._path.name + ".boot")
+        known = (self._boot, table.newest_boot(), int(table.meta("boot") or 0), read_boot(counter))
+        boot = max(known) + 1
+        write_boot(counter, boot)
+        table.set_meta("boot", str(boot))
+        self._boot, self._sequence = boot, 0
+        self._wall_minus_monotonic_s = self._now_s() - self._monotonic_s()
+
+    def _save(self, table: RecordTable, build: Callable[[Key], DurableRecord]) -> Key:
+        position = Position(self._boot, self._sequence + 1)
+        key = Key(station=self._station, boot=position.boot, sequence=position.sequence)
+        record = build(key)
+        if record.stamp.key != key:
+            raise ValueError(f"the record carries the key {record.stamp.key}, not {key}")
+        body = record.model_dump_json(by_alias=True).encode()
+        if len(body) > MAX_RECORD_BYTES:
+            raise StorageError(
+                f"A record of {len(body)} bytes is beyond the {MAX_RECORD_BYTES} that a collector takes."
+            )
+        row = Row(
+            position=position,
+            schema=record.schema_id,
+            appended_s=self._now_s(),
+            body=body,
+            crc32=zlib.crc32(body),
+            discarded=isinstance(record, DiscardRecord),
+        )
+        # A board without a battery learns the time late; this boot's records then follow its clock.
+        step_s = clock_step_s(
+            expected_s=self._monotonic_s() + self._wall_minus_monotonic_s, now_s=row.appended_s
+        )
+        with table.transaction():
+            if step_s:
+                table.shift_times(boot=self._boot, step_s=step_s)
+            table.insert(row)
+            self._make_room(table, newest=position)
+        self._wall_minus_monotonic_s += step_s
+        self._sequence = position.sequence
+        return key
+
+    def _make_room(self, table: RecordTable, newest: Position | None = None) -> None:
+        table.make_room(
+            newest=newest or Position(self._boot, self._sequence),
+            now_s=self._now_s(),
+            stamp_of_lost=self._stamp_of_lost(),
+        )
+
+    def _give_up_unreadable(self, row: Row) -> Row:
+        """A flipped bit in a body that SQLite does not see: a discard record says so."""
+        table = self._table
+        if table is None:
+            return row
+        fresh = unreadable_row(
+            row.position, stamp=self._stamp_of_lost(), appended_s=row.appended_s, schema=row.schema
+        )
+        with table.transaction():
+            table.replace(fresh, instead_of=row)
+        return fresh
+
+    def _stamp_of_lost(self) -> Stamp:
+        """What can be said of a record of which nothing can be read."""
+        return Stamp(
+            site=self._site,
+            key=Key(station=self._station, boot=1, sequence=1),
+            recorded_at=self._utc_now(),
+            software=self._software,
+            bundle="unknown",
+        )
+
+    def _now_s(self) -> float:
+        return self._utc_now().timestamp()
+
+
+def _stored(row: Row) -> StoredRecord:
+    """Discard records travel where the record that they stand for would have."""
+    schema = row.schema
+    if row.discarded:
+        schema = str(json.loads(row.body)["discarded_schema"])
+    return StoredRecord(position=row.position, leaf=_LEAVES.get(schema, _LEAF_OF_UNKNOWN), body=row.body)
