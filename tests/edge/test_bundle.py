@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import socket
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,72 +12,14 @@ from hypothesis import strategies as st
 
 from edge import bundle
 from edge.bundle import open_bundle, read_manifest, starter_bundle
-from edge.contract.manifest import MANIFEST_NAME, MODEL_CARD_NAME, content_id
+from edge.contract.manifest import MANIFEST_NAME
 from edge.errors import BundleError
-
-FILES = {
-    "detector.onnx": b"a detector" * 50,
-    "classifier.onnx": b"a classifier" * 40,
-    "golden/answers.json": b"{}",
-    "golden/frames/00.png": b"a frame",
-    MODEL_CARD_NAME: b"# A card\n",
-}
-
-
-def manifest_content() -> dict[str, Any]:
-    classes = ["neutrophil", "blast"]
-    limit = {"value": 0.3, "operating_point": "best F1"}
-    return {
-        "schema": "leukoscope/bundle/1",
-        "name": "probe",
-        "release": 3,
-        "software": "leukoscope 0.1.0",
-        "detector": {
-            "files": {"fp32": "detector.onnx"},
-            "input": {"width_px": 416, "height_px": 320},
-            "um_per_px": 0.11,
-            "kinds": ["WBC"],
-            "max_objects": 8,
-            "thresholds": {"WBC": limit},
-        },
-        "classifier": {
-            "files": {"fp32": "classifier.onnx"},
-            "input": {"width_px": 96, "height_px": 96},
-            "class_set": "differential",
-            "classes": classes,
-            "crop_margin": 1.2,
-            "doubtful_below": limit,
-            "distance_limit": limit,
-            "calibration": {"method": "none", "temperature": 1.0, "expected_calibration_error": 0.0},
-            "confusion": {"classes": classes, "counts": [[1, 0], [0, 1]], "measured_on": "nothing"},
-        },
-        "golden": {
-            "answers": "golden/answers.json",
-            "frames": ["golden/frames/00.png"],
-            "cells": [],
-            "tolerance": {"fp32": 0.01},
-        },
-        "data": {"fingerprint": "0" * 64, "sources": []},
-        "metrics": [],
-        "files": {
-            name: {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
-            for name, content in FILES.items()
-        },
-    }
-
-
-def write_manifest(directory: Path, content: dict[str, Any]) -> None:
-    (directory / MANIFEST_NAME).write_text(json.dumps({"id": content_id(content), **content}))
+from tests.edge.bundles import FILES, manifest_content, write_bundle, write_manifest
 
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    place = tmp_path / "bundle"
-    for name, content in FILES.items():
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        (place / name).write_bytes(content)
-    write_manifest(place, manifest_content())
-    return place
+    return write_bundle(tmp_path / "bundle")
 
 
 def test_a_whole_bundle_opens(directory: Path) -> None:
