@@ -49,7 +49,13 @@ class PageSettings(_Part):
     host: Annotated[
         str, Field(description="address to listen on; anything but loopback shows slides to the network")
     ] = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535, description="port; 0 = any free one")] = 8080
+    port: Annotated[int, Field(ge=0, le=65535, description="port; 0 = any free one")] = 8470
+    names: Annotated[
+        tuple[str, ...], Field(description="further host names under which the page is opened")
+    ] = ()
+    remote_control: Annotated[
+        bool, Field(description="let other machines open and close slides, not only look")
+    ] = False
 
 
 class SlideSettings(_Part):

@@ -11,6 +11,7 @@ from edge.analysis.field import FieldAnalyzer
 from edge.bundle import Bundle
 from edge.contract.manifest import Precision
 from edge.engine.onnxruntime import classifier_engine, detector_engine
+from edge.engine.protocol import Engine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +19,9 @@ class Networks:
     """A bundle whose networks are loaded and answer."""
 
     bundle: Bundle
+    detector: Engine
+    classifier: Engine
     analyzer: FieldAnalyzer
-    engine: str
 
 
 @contextmanager
@@ -39,4 +41,4 @@ def open_networks(bundle: Bundle, *, threads: int = 0, precision: Precision = "f
             detector_facts=bundle.manifest.detector,
             classifier_facts=bundle.manifest.classifier,
         )
-        yield Networks(bundle=bundle, analyzer=analyzer, engine=detector.description)
+        yield Networks(bundle=bundle, detector=detector, classifier=classifier, analyzer=analyzer)

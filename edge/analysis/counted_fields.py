@@ -68,6 +68,14 @@ class CountedFields:
             self._plates.append(place.plate)
         self._digests.add(place.digest)
 
+    def take_back(self, place: Place) -> None:
+        """Undo the ``add`` of ``place``, the latest one."""
+        if place.box_um is not None:
+            self._boxes_um.pop()
+        if place.plate is not None:
+            self._plates.pop()
+        self._digests.discard(place.digest)
+
     def covered_px(self, place: Place, *, enough: float = 1.0) -> tuple[BoxPx, ...]:
         """The parts of ``place``, in its frame's pixels, that counted fields have shown; latest first.
 

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from edge.analysis.counted_fields import CountedFields, place_of, share_of
+from edge.analysis.counted_fields import CountedFields, Place, place_of, share_of
 from edge.contract.records import BoxPx
 from edge.frame import Frame
 from edge.vision.exposure import Exposure, measure_exposure
@@ -109,6 +109,7 @@ class Gates:
         self._settings = settings
         self._still_images = still_images
         self._before: Reduction | None = None
+        self._latest: Place | None = None
         self._counted = CountedFields(remembered=settings.remembered_fields)
         self._refusals: Counter[Reason] = Counter(dict.fromkeys(Reason, 0))
         self.accepted = 0
@@ -122,6 +123,14 @@ class Gates:
     def forget_fields(self) -> None:
         """Begin a new slide: what was counted on the last one may be counted again. Tallies go on."""
         self._counted = CountedFields(remembered=self._settings.remembered_fields)
+        self._latest = None
+
+    def take_back(self) -> None:
+        """The field accepted last was lost after all: seen again, it may be counted."""
+        if self._latest is not None:
+            self._counted.take_back(self._latest)
+            self._latest = None
+            self.accepted -= 1
 
     def judge(self, frame: Frame) -> Verdict:
         """Whether ``frame`` is a field; where it is, it is remembered as counted."""
@@ -155,6 +164,7 @@ class Gates:
         if overlap > limits.max_overlap:
             return Refused(reason=Reason.ALREADY_COUNTED, measure=overlap)
         self._counted.add(place)
+        self._latest = place
         return Accepted(focus=sharp, stained_share=stained, covered_px=covered)
 
 

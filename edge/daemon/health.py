@@ -11,8 +11,10 @@ from typing import Literal
 
 import psutil
 
+from edge.camera.protocol import Camera
+from edge.camera.reconnecting import Reconnecting
 from edge.contract.records import HealthRecord
-from edge.daemon.capture import Capture
+from edge.daemon.capture import CameraState, Capture
 from edge.daemon.frame_queue import FrameQueue
 from edge.daemon.observer import Observer
 from edge.daemon.problems import Problems
@@ -41,7 +43,7 @@ class Health:
         boot: int,
         state_dir: Path,
         capture: Capture,
-        camera_state: Callable[[], Literal["streaming", "lost", "finished", "starting"]],
+        camera: Camera,
         frames: FrameQueue,
         observer: Observer,
         clock: StageClock,
@@ -56,7 +58,7 @@ class Health:
         self._boot = boot
         self._state_dir = state_dir
         self._capture = capture
-        self._camera_state = camera_state
+        self._camera = camera
         self._frames = frames
         self._observer = observer
         self._clock = clock
@@ -77,7 +79,7 @@ class Health:
             boot=self._boot,
             recorded_at=self._now(),
             uptime_s=round(self._monotonic_s() - self._started_s, 1),
-            camera=self._camera_state(),
+            camera=self.camera_state,
             frames=self._capture.frames_read,
             frames_dropped=self._frames.dropped,
             fields=self._observer.fields,
@@ -92,6 +94,13 @@ class Health:
             broker=self._broker(),
             problems=self._problems.standing(),
         )
+
+    @property
+    def camera_state(self) -> CameraState:
+        """What the camera does now; one that reconnects by itself knows better than its reader."""
+        if isinstance(self._camera, Reconnecting):
+            return self._camera.state.value
+        return self._capture.state
 
     def _refusals(self) -> Mapping[str, int]:
         return dict(self._observer.refusals)

@@ -118,6 +118,7 @@ class Observer:
         try:
             cells = self._analyzer.analyze(frame.pixels, um_per_px=frame.um_per_px)
         except (EngineError, ValueError) as error:
+            self._gates.take_back()
             self._problems.raise_(ANALYSIS, f"A field was lost: {error}")
             return
         self._problems.clear(ANALYSIS)
@@ -128,6 +129,7 @@ class Observer:
             with self._clock.stage(SAVING):
                 counted = self._desk.count(frame, accepted, fresh, analysis_ms=analysis_s * 1000)
         except StorageError as error:
+            self._gates.take_back()
             self._problems.raise_(SAVING, f"A field could not be saved and was not counted: {error}")
             return
         self._problems.clear(SAVING)

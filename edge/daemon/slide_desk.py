@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from edge.analysis.gates import Accepted
 from edge.analysis.session import SlideSession
 from edge.contract.manifest import Classifier
 from edge.contract.records import DurableRecord, FieldRecord, Key, SlideName, SlideRecord, Stamp
-from edge.errors import LeukoscopeError
+from edge.errors import LeukoscopeError, StorageError
 from edge.frame import Frame
+
+_log = logging.getLogger(__name__)
 
 _SLIDE_NAME: Final[TypeAdapter[str]] = TypeAdapter(SlideName)
 
@@ -139,10 +142,9 @@ class SlideDesk:
 
             key = self._journal.append(build)
             session.add(cells)
+            self.latest = session.record(self._stamp(key), state="open")
             if number % self._record_every_fields == 0:
-                self._record(session, "open")
-            else:
-                self.latest = session.record(self._stamp(key), state="open")
+                self._record_summary(session)
             return CountedField(key=key, slide=session.slide, number=number, frame=frame, cells=tuple(cells))
 
     def _close(self) -> None:
@@ -150,12 +152,22 @@ class SlideDesk:
             self._record(self._session, "closed")
             self._session = None
 
+    def _record_summary(self, session: SlideSession) -> None:
+        """Record the open slide's state; where that fails, the fields that it sums up are safe already."""
+        try:
+            self._record(session, "open")
+        except StorageError as error:
+            _log.warning("the state of slide %s is not recorded: %s", session.slide, error)
+
     def _record(self, session: SlideSession, state: Literal["open", "closed"]) -> None:
+        recorded: list[SlideRecord] = []
+
         def build(key: Key) -> SlideRecord:
-            self.latest = session.record(self._stamp(key), state=state)
-            return self.latest
+            recorded.append(session.record(self._stamp(key), state=state))
+            return recorded[-1]
 
         self._journal.append(build)
+        self.latest = recorded[-1]
 
     def _stamp(self, key: Key) -> Stamp:
         return Stamp(

@@ -1,0 +1,163 @@
+"""The analysing thread: counts fields, refuses frames, and outlives what a person can mend."""
+
+import time
+from datetime import datetime, timezone
+
+import pytest
+
+from edge.analysis.cells import Cell
+from edge.analysis.field import FieldAnalyzer
+from edge.analysis.gates import Gates, GateSettings
+from edge.camera.virtual_slide import draw_field
+from edge.contract.taxonomy import ObjectKind
+from edge.daemon.frame_queue import FrameQueue
+from edge.daemon.observer import NO_SLIDE, Observer, not_yet_counted
+from edge.daemon.problems import Problems
+from edge.daemon.slide_desk import Origin, SlideDesk
+from edge.daemon.timing import StageClock
+from edge.engine.signature import classifier_signature, detector_signature
+from edge.engine.testing import FakeEngine, finds, names
+from edge.errors import EngineError, StorageError
+from edge.frame import Frame
+from edge.outbox.store import Outbox
+from tests.edge.facts import classifier_facts, detector_facts
+
+NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return [draw_field(seed=seed, width_px=640, height_px=480, um_per_px=0.08)[0] for seed in (5, 8, 13)]
+
+
+class Bench:
+    """An observer on a real outbox, with scripted networks; frames are put in by hand."""
+
+    def __init__(self, outbox, failing=()):
+        found, named = detector_facts(), classifier_facts()
+        script = finds(
+            [(ObjectKind.WBC, 0.9, (100, 100, 160, 160))], kinds=found.kinds, max_objects=found.max_objects
+        )
+        calls = iter(range(10_000))
+
+        def answer(batch):
+            if next(calls) in failing:
+                raise EngineError("The detector failed.", remedy="Look for lack of memory.")
+            return script(batch)
+
+        self.frames = FrameQueue(capacity=10, live=False)
+        self.problems = Problems()
+        self.desk = SlideDesk(
+            journal=outbox,
+            origin=Origin(site="lab", software="test", bundle="0" * 64),
+            classifier=named,
+            record_every_fields=100,
+            now=lambda: NOW,
+        )
+        self.counted, self.seen = [], []
+        self.observer = Observer(
+            frames=self.frames,
+            # Any sharpness will do: what is under test is what becomes of a verdict.
+            gates=Gates(GateSettings(min_focus=0.0, max_white_share=1.0), still_images=True),
+            analyzer=FieldAnalyzer(
+                detector=FakeEngine(signature=detector_signature(found), answer=answer),
+                classifier=FakeEngine(
+                    signature=classifier_signature(named), answer=names((0.9, 0.05, 0.05), distance=1.0)
+                ),
+                detector_facts=found,
+                classifier_facts=named,
+            ),
+            desk=self.desk,
+            clock=StageClock(monotonic_s=time.monotonic),
+            problems=self.problems,
+            monotonic_s=time.monotonic,
+            on_frame=lambda frame, refusal: self.seen.append((frame.index, refusal)),
+            on_field=self.counted.append,
+        )
+
+    def watch(self, pictures):
+        for index, picture in enumerate(pictures):
+            self.frames.put(
+                Frame(
+                    pixels=picture,
+                    index=index,
+                    source=f"{index}.png",
+                    captured_at=NOW,
+                    monotonic_s=time.monotonic(),
+                )
+            )
+        self.frames.end()
+        self.observer.start()
+        assert self.observer.finished.wait(30)
+
+
+class FillingDisk:
+    """An outbox on a disk that can be full."""
+
+    def __init__(self, outbox):
+        self.outbox = outbox
+        self.full = False
+
+    def append(self, build):
+        if self.full:
+            raise StorageError("The disk is full.", remedy="Free some space.")
+        return self.outbox.append(build)
+
+
+@pytest.fixture
+def outbox(tmp_path):
+    with Outbox(path=tmp_path / "outbox.sqlite", site="lab", station="s", software="test") as opened:
+        yield opened
+
+
+def test_each_new_field_is_counted_once(outbox, pictures):
+    bench = Bench(outbox)
+    bench.desk.open("A")
+    bench.watch([*pictures, pictures[0]])
+    assert [field.number for field in bench.counted] == [1, 2, 3]
+    assert bench.observer.refusals["already_counted"] == 1
+    assert bench.desk.latest.named_cells == 3
+    assert len(outbox.pending()) == 4
+
+
+def test_without_a_slide_frames_are_seen_but_not_counted(outbox, pictures):
+    bench = Bench(outbox)
+    bench.watch(pictures)
+    assert bench.counted == []
+    assert bench.seen == [(0, NO_SLIDE), (1, NO_SLIDE), (2, NO_SLIDE)]
+    assert bench.observer.refusals[NO_SLIDE] == 3
+
+
+def test_a_failing_network_costs_its_field_and_is_told(outbox, pictures):
+    bench = Bench(outbox, failing=(2,))
+    bench.desk.open("A")
+    bench.watch(pictures)
+    assert len(bench.counted) == 2
+    assert bench.problems.standing() == ("A field was lost: The detector failed. Look for lack of memory.",)
+
+
+def test_a_lost_field_can_be_counted_when_it_is_seen_again(outbox, pictures):
+    bench = Bench(outbox, failing=(0,))
+    bench.desk.open("A")
+    bench.watch([pictures[0], pictures[0]])
+    assert [field.frame.index for field in bench.counted] == [1]
+    assert bench.problems.standing() == ()
+
+
+def test_a_full_disk_is_told_and_the_station_goes_on(outbox, pictures):
+    journal = FillingDisk(outbox)
+    bench = Bench(journal)
+    bench.desk.open("A")
+    journal.full = True
+    bench.watch(pictures)
+    assert bench.counted == []
+    (problem,) = bench.problems.standing()
+    assert problem.startswith("A field could not be saved and was not counted: ")
+    assert bench.desk.latest.named_cells == 0
+
+
+def test_cells_that_an_earlier_field_has_shown_are_left_out():
+    cells = [Cell(box_px=(x, 10, x + 20, 30), kind=ObjectKind.WBC, score=0.9) for x in (0.0, 95.0, 300.0)]
+    fresh = not_yet_counted(cells, [(0.0, 0.0, 100.0, 480.0)])
+    assert [cell.box_px[0] for cell in fresh] == [95.0, 300.0]
+    assert not_yet_counted(cells, []) == tuple(cells)
