@@ -23,6 +23,7 @@ from edge.outbox.table import RecordTable
 _KEPT_ASIDE: Final = 3
 _SIDECARS: Final = ("", "-wal", "-shm")
 _MAX_FAILURES: Final = 200
+_SINGLE_STEPS: Final = 100
 _FORWARD: Final = """
 SELECT rowid, boot, sequence, schema, appended_s, body, crc32, discarded FROM records
 WHERE rowid > ? ORDER BY rowid
@@ -101,7 +102,10 @@ def _forget_old_ones(path: Path) -> None:
 
 
 def _read_only(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    # Without this SQLite reads nothing at all of a file that was cut short.
+    connection.execute("PRAGMA writable_schema = ON")
+    return connection
 
 
 def _meta(connection: sqlite3.Connection, name: str) -> int:
@@ -131,16 +135,14 @@ def _gaps(found: Iterable[Position]) -> Iterator[Position]:
 
 
 def _scan(connection: sqlite3.Connection, query: str, start: int, direction: int) -> Iterator[Row]:
-    """Read rows in one direction, stepping ever further over what cannot be read."""
-    at, step = start, 1
-    for _ in range(_MAX_FAILURES):
+    """Read rows in one direction; step over what cannot be read, first row by row, then ever further."""
+    at, failures = start, 0
+    while failures < _MAX_FAILURES and 0 <= at <= _LARGEST_ROWID:
         for values in _until_damage(connection, query, at):
-            at, step = int(values[0]), 1
+            at, failures = int(values[0]), 0
             yield from _row(values)
-        at += direction * step
-        step *= 2
-        if not 0 <= at <= _LARGEST_ROWID:
-            return
+        failures += 1
+        at += direction * 2 ** max(0, failures - _SINGLE_STEPS)
 
 
 def _until_damage(connection: sqlite3.Connection, query: str, at: int) -> Iterator[tuple[Any, ...]]:
