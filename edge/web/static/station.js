@@ -1,0 +1,45 @@
+// Puts the page together: states come in, every part shows its share of them.
+
+import { showCell } from "./cell.js";
+import { connect } from "./connection.js";
+import { showDifferential } from "./differential.js";
+import { find } from "./element.js";
+import { Gallery } from "./gallery.js";
+import { showHealth, showStrip } from "./health.js";
+import { Picture } from "./picture.js";
+import { SlideControl } from "./slide.js";
+
+let state = null;
+let link = { kind: "connecting", reason: "", since: new Date() };
+
+const onCell = (cell) => showCell(cell, state.bundle.blasts);
+const picture = new Picture({ onCell });
+const gallery = new Gallery({ onCell });
+const slide = new SlideControl();
+
+find("strip-more").addEventListener("click", () => find("problems-dialog").showModal());
+
+connect({
+  onHello: (hello) => {
+    picture.forget();
+    slide.hello(hello);
+  },
+  onState: (told) => {
+    state = told.state;
+    link = { kind: "live", reason: "", since: new Date() };
+    document.title = `${state.health.station} · Leukoscope`;
+    picture.update(state, told.field);
+    slide.update(state);
+    showDifferential(state);
+    gallery.update(state);
+    showHealth(state);
+    showStrip(state, link);
+  },
+  onLink: (kind, reason = "") => {
+    document.body.dataset.link = kind;
+    slide.link(kind === "live");
+    if (kind === "live") return;
+    link = { kind, reason, since: link.since };
+    showStrip(state, link);
+  },
+});

@@ -1,0 +1,59 @@
+// What the page says: the words for what the station counts in codes, and the forms of its numbers.
+
+const CLASSES = {
+  neutrophil: "Neutrophil", band_neutrophil: "Band neutrophil", lymphocyte: "Lymphocyte",
+  monocyte: "Monocyte", eosinophil: "Eosinophil", basophil: "Basophil",
+  immature_granulocyte: "Immature granulocyte", erythroblast: "Erythroblast", blast: "Blast",
+  all: "ALL", aml: "AML", cll: "CLL", cml: "CML", normal: "Normal", healthy: "Healthy",
+  l1: "L1", l2: "L2", l3: "L3", early_pre_b: "Early pre-B", pre_b: "Pre-B", pro_b: "Pro-B", benign: "Benign",
+  doubtful: "Doubtful", out_of_distribution: "Unknown to the network",
+};
+
+// In the order of the gates. Each with what the person at the microscope can do about it.
+const REFUSALS = {
+  moving: ["Moving", "hold the stage still"],
+  out_of_focus: ["Out of focus", "turn the fine focus"],
+  badly_exposed: ["Badly lit", "set the lamp"],
+  no_sample: ["No sample", "find the smear"],
+  already_counted: ["Already counted", "move on"],
+};
+
+const CAMERAS = { streaming: "gives frames", lost: "lost", finished: "at its end", starting: "starting" };
+const BROKERS = { connected: "connected", disconnected: "away", off: "none set" };
+
+const plain = (code) => {
+  const words = String(code).replaceAll("_", " ");
+  return words.charAt(0).toUpperCase() + words.slice(1);
+};
+
+export const className = (name) => CLASSES[name] ?? plain(name);
+export const refusalOrder = Object.keys(REFUSALS);
+export const refusalName = (reason) => REFUSALS[reason]?.[0] ?? plain(reason);
+export const refusalHint = (reason) => REFUSALS[reason]?.[1] ?? "";
+export const cameraState = (state) => CAMERAS[state] ?? plain(state);
+export const brokerState = (state) => BROKERS[state] ?? plain(state);
+export const stageName = plain;
+
+export const percent = (share) => `${(100 * share).toFixed(1)}%`;
+export const wholePercent = (share) => `${Math.round(100 * share)}%`;
+export const interval = (low, high) => `${(100 * low).toFixed(1)} – ${(100 * high).toFixed(1)}`;
+export const count = (number) => number.toLocaleString("en", { useGrouping: true });
+export const bytes = (number) =>
+  number >= 1e9 ? `${(number / 1e9).toFixed(1)} GB` : number >= 1e6 ? `${Math.round(number / 1e6)} MB` : `${Math.ceil(number / 1e3)} kB`;
+export const milliseconds = (ms) => (ms >= 100 ? Math.round(ms) : ms.toFixed(1));
+export const clock = (date) => date.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+export const clockMinutes = (date) => date.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+
+export const duration = (seconds) => {
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} days`;
+};
+
+// How one white cell is called on its box and under its crop. What it could not know is never a bare class.
+export const cellName = (result) => {
+  if (result.out_of_distribution) return "Unknown";
+  if (!result.class) return "White cell";
+  return result.doubtful ? `${className(result.class)}?` : className(result.class);
+};
