@@ -46,7 +46,7 @@ def draw_red_cell(
     amount *= 1 + 0.03 * raster.noise(rng, scale_um=1.2)
     seam = np.exp(-(((depth + 0.32) / 0.2) ** 2)) * (1 - body)
     dyes = np.zeros((*raster.shape, DYES), dtype=np.float32)
-    dyes[..., EOSIN] = amount - 0.10 * seam
+    dyes[..., EOSIN] = amount - 0.12 * seam
     dyes[..., BLUE] = amount * np.float32(max(rng.normal(0.06, 0.05), 0))
     return Patch(raster.x_px, raster.y_px, dyes)
 
@@ -66,7 +66,7 @@ def draw_platelet(rng: np.random.Generator, *, center_um: tuple[float, float], u
     depth = outline.depth_um(raster.x_um, raster.y_um)
     body = inside(depth, um_per_px=um_per_px, soft_um=0.4)
     core = np.clip(depth / np.float32(0.8 * outline.reach_um), 0, 1)
-    granules = np.clip(0.4 + 0.9 * raster.noise(rng, scale_um=0.35), 0, 1.6) * core
+    granules = np.clip(0.45 + 0.6 * raster.noise(rng, scale_um=0.32), 0, 1.5) * core
     dark = rng.uniform(0.7, 1.25)
     dyes = np.zeros((*raster.shape, DYES), dtype=np.float32)
     dyes[..., AZURE] = body * (0.16 + 0.55 * granules) * np.float32(dark)

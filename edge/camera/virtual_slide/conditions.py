@@ -53,22 +53,28 @@ class Stain:
     """How a slide took its Wright-Giemsa stain.
 
     The strengths multiply the dyes; ``redness`` from 0 to 1 leads from a blue-violet laboratory to a
-    red-violet one.
+    red-violet one. ``shade`` multiplies the density seen in red, green and blue, as filters and cameras do.
     """
 
     eosin: float = 1.0
     azure: float = 0.9
     blue: float = 1.0
     redness: float = 0.4
+    shade: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> Self:
         """Stains of many laboratories, the weak and the strong."""
         return cls(
             eosin=float(rng.uniform(0.65, 1.5)),
-            azure=float(rng.uniform(0.6, 1.3)),
+            azure=float(rng.uniform(0.45, 1.3)),
             blue=float(rng.uniform(0.6, 1.5)),
             redness=float(rng.uniform(0, 1)),
+            shade=(
+                float(rng.uniform(0.75, 1.25)),
+                float(rng.uniform(0.85, 1.15)),
+                float(rng.uniform(0.75, 1.25)),
+            ),
         )
 
     @property
@@ -77,7 +83,8 @@ class Stain:
         ends = np.array([_EOSIN, _ORANGE, _AZURE, _BLUE], dtype=np.float32)
         mixed = ends[:, 0] * (1 - self.redness) + ends[:, 1] * self.redness
         strengths = np.array([self.eosin, 0.5 + 0.5 * self.eosin, self.azure, self.blue], dtype=np.float32)
-        return np.asarray(mixed * strengths[:, None], dtype=np.float32)
+        shade = np.array(self.shade, dtype=np.float32)
+        return np.asarray(mixed * strengths[:, None] * shade, dtype=np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +93,8 @@ class Optics:
 
     ``tint`` is the colour of clear glass, 0 to 1; ``vignette`` the share of light lost in the corners about
     ``bright_at`` (in picture widths and heights); ``defocus_um`` and ``noise`` standard deviations, of the
-    blur on the plane and of the camera's noise in grey levels of 255; ``gamma`` bends the camera's response.
+    blur on the plane and of the camera's noise in grey levels of 255; ``flare`` is the share of stray light
+    that veils the picture; ``gamma`` bends the camera's response.
     """
 
     tint: tuple[float, float, float] = (0.86, 0.87, 0.85)
@@ -95,6 +103,7 @@ class Optics:
     bright_at: tuple[float, float] = (0.5, 0.5)
     defocus_um: float = 0.06
     noise: float = 2.0
+    flare: float = 0.02
     gamma: float = 1.0
 
     @classmethod
@@ -111,6 +120,7 @@ class Optics:
             bright_at=(float(rng.uniform(0.3, 0.7)), float(rng.uniform(0.3, 0.7))),
             defocus_um=float(rng.uniform(0.15, 0.45) if blurred else rng.uniform(0.02, 0.15)),
             noise=float(rng.uniform(0.5, 6)),
+            flare=float(rng.uniform(0, 0.3)),
             gamma=float(rng.uniform(0.85, 1.2)),
         )
 
@@ -119,8 +129,8 @@ class Optics:
 class Population:
     """What lives on a slide, and how densely.
 
-    ``crowding`` is the share of red cells of a full field (about 45 on 51 x 38 um), ``rouleaux`` the share
-    of places where they stack, ``pallor`` how pale their middle is; counts per field are per 51 x 38 um.
+    ``crowding`` is the share of red cells of a full field (about 40 on 51 x 38 um), ``rouleaux`` the share
+    of places where they stack, ``pallor`` how pale their middle is; counts per field are per 51 x 38 um, where there is room for them.
     ``mix`` weighs the classes of the differential, ``fab`` the kinds of blast (None: myeloblast). ``bare``
     is the share of regions without sample.
     """

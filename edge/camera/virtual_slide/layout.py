@@ -22,17 +22,22 @@ from edge.camera.virtual_slide.streams import stream
 from edge.camera.virtual_slide.white_cell import white_cell_outline
 from edge.contract.taxonomy import ObjectKind
 
-TILE_UM: Final = 44.0
+TILE_UM: Final = 52.0
 FIELD_UM2: Final = 51.2 * 38.4
 """What the counts per field refer to: 640 x 480 px of 0.08 um."""
 REACH_UM: Final = 24.0
 """No object reaches farther from the tile that it belongs to."""
 
-_MARGIN_UM: Final = 10.5
+_MARGIN_UM: Final = 9.5
 _PITCH: Final = 0.98
 """Spacing of the lattice's sites in red cells' diameters."""
 _CLUMPED: Final = 0.08
 """Share of the places with platelets that hold a clump."""
+_PER_PLACE: Final = 1 + 3 * _CLUMPED
+"""Platelets per place on average: a clump has 3 to 5."""
+_ON_RED: Final = 0.35
+"""How often a platelet that falls on a red cell is let lie."""
+_TRIES: Final = 10
 _KEPT_TILES: Final = 4096
 _WHITE, _RED, _PLATELET, _BARE = range(4)
 _REGION_UM: Final = 130.0
@@ -109,22 +114,26 @@ class Layout:
         ]
         rng = stream(self._seed, _WHITE, column, row)
         expected = self._population.white_cells_per_field * TILE_UM**2 / FIELD_UM2
+        corner_um = np.array([left, top])
         for _ in range(rng.poisson(expected)):
-            x, y = np.array([left, top]) + rng.uniform(_MARGIN_UM, TILE_UM - _MARGIN_UM, 2)
             cell_class = str(self._classes[rng.choice(len(self._classes), p=self._class_shares)])
-            fab = (
-                self._fabs[rng.choice(len(self._fabs), p=self._fab_shares)] if cell_class == "blast" else None
-            )
-            cell = smear_object(
-                kind=ObjectKind.WBC,
-                identity=_identity(rng),
-                center_um=(float(x), float(y)),
-                population=self._population,
-                cell_class=cell_class,
-                fab=fab,
-            )
-            if not self._is_bare(x, y) and all(_gap_um(cell, each) > 0 for each in (*cells, *self._planted)):
-                cells.append(cell)
+            blast_kind = self._fabs[rng.choice(len(self._fabs), p=self._fab_shares)]
+            identity = _identity(rng)
+            # Several tries for the same cell: giving up at once would thin out the large classes.
+            for x, y in corner_um + rng.uniform(_MARGIN_UM, TILE_UM - _MARGIN_UM, (_TRIES, 2)):
+                cell = smear_object(
+                    kind=ObjectKind.WBC,
+                    identity=identity,
+                    center_um=(float(x), float(y)),
+                    population=self._population,
+                    cell_class=cell_class,
+                    fab=blast_kind if cell_class == "blast" else None,
+                )
+                if self._is_bare(x, y):
+                    break
+                if all(_gap_um(cell, each) > 0 for each in (*cells, *self._planted)):
+                    cells.append(cell)
+                    break
         return tuple(cells)
 
     def objects(self, column: int, row: int) -> tuple[SmearObject, ...]:
@@ -136,7 +145,7 @@ class Layout:
             for cell in self.white_cells(around_column, around_row)
         ]
         reds = self._red_cells(column, row, near)
-        return (*reds, *self._platelets(column, row, near), *self.white_cells(column, row))
+        return (*reds, *self._platelets(column, row, near, reds), *self.white_cells(column, row))
 
     def _red_cells(self, column: int, row: int, near: list[SmearObject]) -> list[SmearObject]:
         rng = stream(self._seed, _RED, column, row)
@@ -176,24 +185,32 @@ class Layout:
                         )
         return cells
 
-    def _platelets(self, column: int, row: int, near: list[SmearObject]) -> list[SmearObject]:
+    def _platelets(
+        self, column: int, row: int, near: list[SmearObject], reds: list[SmearObject]
+    ) -> list[SmearObject]:
         rng = stream(self._seed, _PLATELET, column, row)
         left, top = column * TILE_UM, row * TILE_UM
         platelets = []
-        expected = self._population.platelets_per_field * TILE_UM**2 / FIELD_UM2 / 1.24
+        expected = self._population.platelets_per_field * TILE_UM**2 / FIELD_UM2 / _PER_PLACE
         for _ in range(rng.poisson(expected)):
-            x, y = np.array([left, top]) + rng.uniform(0, TILE_UM, 2)
             clump = int(rng.integers(3, 6)) if rng.random() < _CLUMPED else 1
-            for _ in range(clump):
-                dx, dy = rng.normal(0, 1.8, 2) if clump > 1 else (0.0, 0.0)
-                platelet = smear_object(
-                    kind=ObjectKind.PLATELET,
-                    identity=_identity(rng),
-                    center_um=(float(x + dx), float(y + dy)),
-                    population=self._population,
-                )
-                if not self._is_bare(x, y) and all(_gap_um(platelet, each) > 0 for each in near):
-                    platelets.append(platelet)
+            where = np.array([left, top]) + rng.uniform(0, TILE_UM, (_TRIES, 2))
+            stays = rng.random() < _ON_RED
+            for spread_um in rng.normal(0, 1.8, (clump, 2)) if clump > 1 else np.zeros((1, 2)):
+                identity = _identity(rng)
+                for x, y in where + spread_um:
+                    platelet = smear_object(
+                        kind=ObjectKind.PLATELET,
+                        identity=identity,
+                        center_um=(float(x), float(y)),
+                        population=self._population,
+                    )
+                    if self._is_bare(x, y):
+                        break
+                    obstacles = near if stays else (*near, *reds)
+                    if all(_gap_um(platelet, each) > 0 for each in obstacles):
+                        platelets.append(platelet)
+                        break
         return platelets
 
     def _make_way(self, x_um: float, y_um: float, near: list[SmearObject]) -> tuple[float, float] | None:

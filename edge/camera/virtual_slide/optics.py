@@ -33,6 +33,8 @@ def expose(
     picture = transmittance
     if sigma_px > _SHARPEST_PX:
         picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma_px), dtype=np.uint8)
+    if optics.flare > 0:
+        picture = np.asarray(cv2.LUT(picture, _veil(optics.flare)), dtype=np.uint8)
     lit = cv2.multiply(picture, _illumination(optics, height_px, width_px), dtype=cv2.CV_8U)
     if optics.gamma != 1:
         lit = cv2.LUT(lit, _response(optics.gamma))
@@ -69,6 +71,11 @@ def _illumination(optics: Optics, height_px: int, width_px: int) -> NDArray[np.f
     loss = optics.vignette * 2 * (x[None, :] ** 2 + y[:, None] ** 2)
     tint = np.array(optics.tint, dtype=np.float32) * np.float32(optics.gain)
     return np.asarray((1 - loss)[..., None] * tint, dtype=np.float32)
+
+
+@lru_cache(maxsize=4)
+def _veil(flare: float) -> NDArray[np.uint8]:
+    return np.round(255 * flare + (1 - flare) * np.arange(256)).astype(np.uint8)
 
 
 @lru_cache(maxsize=4)

@@ -17,6 +17,10 @@ Plane = NDArray[np.float32]
 EDGE_UM: Final = 0.22
 """Width over which a border fades: what a good oil immersion objective resolves."""
 
+_BLUR_NODES: Final = 0.8
+_UNBLURRED: Final = 0.85 * 2 * math.sqrt(math.pi) * _BLUR_NODES
+"""Gives white noise its spread back after the blur (a Gaussian's sum of squares), and a little less."""
+
 
 @dataclass(frozen=True, eq=False)
 class Raster:
@@ -46,15 +50,25 @@ class Raster:
 
     def noise(self, rng: np.random.Generator, *, scale_um: float) -> Plane:
         """Smooth noise, about -1 to 1, with features of ``scale_um``; the same at any pixel size."""
-        nodes = math.ceil(2 * self.reach_um / scale_um) + 6
-        lattice = np.clip(rng.standard_normal((nodes, nodes), dtype=np.float32), -2, 2)
-        step = self.um_per_px / scale_um
-        offset_x = float(self.x_um[0, 0] + self.reach_um) / scale_um + 3
-        offset_y = float(self.y_um[0, 0] + self.reach_um) / scale_um + 3
+        # The lattice is turned at random and rounded by a blur, or its axes would show as a weave.
+        pitch_um = scale_um / 1.5
+        nodes = math.ceil(2 * math.sqrt(2) * self.reach_um / pitch_um) + 6
+        angle = rng.uniform(0, 2 * math.pi)
+        white = rng.standard_normal((nodes, nodes), dtype=np.float32)
+        lattice = np.clip(_UNBLURRED * cv2.GaussianBlur(white, (0, 0), _BLUR_NODES), -2, 2)
+        cos, sin = math.cos(angle) / pitch_um, math.sin(angle) / pitch_um
+        x0, y0 = float(self.x_um[0, 0]), float(self.y_um[0, 0])
+        middle = 0.5 * (nodes - 1)
+        to_lattice = np.array(
+            [
+                [cos * self.um_per_px, -sin * self.um_per_px, cos * x0 - sin * y0 + middle],
+                [sin * self.um_per_px, cos * self.um_per_px, sin * x0 + cos * y0 + middle],
+            ]
+        )
         rows, columns = self.shape
         mapped = cv2.warpAffine(
             lattice,
-            np.array([[step, 0, offset_x], [0, step, offset_y]], dtype=np.float64),
+            to_lattice,
             (columns, rows),
             flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REFLECT,
