@@ -1,0 +1,1 @@
+"""Readers of labelled pictures, and how they are split."""

@@ -1,0 +1,1 @@
+"""The detector: finds white cells, red cells and platelets in a field."""

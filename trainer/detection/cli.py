@@ -1,0 +1,99 @@
+"""``leukoscope-trainer detector``: fit and evaluate."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from trainer.data.bccd import Split
+from trainer.detection import report, training
+from trainer.detection.training import Settings
+from trainer.errors import TrainerError
+from trainer.run import RunDirectory
+
+app = typer.Typer(no_args_is_help=True, help="The detector: white cells, red cells and platelets in a field.")
+DataDir = Annotated[
+    Path, typer.Option("--data", envvar="LEUKOSCOPE_DATA", help="Folder with bccd/, pbc_aml/ and weights/.")
+]
+DEFAULT_DATA = Path("../shared/data")
+
+
+@app.command()
+def fit(
+    *,
+    out: Annotated[Path, typer.Option(help="The run directory to make, or to go on in with --resume.")],
+    data: DataDir = DEFAULT_DATA,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Pretrained trunk: a file, or torchvision's name. [default: DATA/weights/mobilenet_v2.pth]"
+        ),
+    ] = None,
+    from_scratch: Annotated[bool, typer.Option(help="Begin with random weights, on purpose.")] = False,
+    begin_with: Annotated[Path | None, typer.Option(help="Begin with the network of this run.")] = None,
+    lists: Annotated[
+        list[str] | None, typer.Option("--list", help="BCCD list to train on: train, val.")
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=1)] = Settings.epochs,
+    rate: Annotated[float, typer.Option(help="Learning rate of the heads.")] = Settings.rate,
+    batch_size: Annotated[int, typer.Option(min=1)] = Settings.batch_size,
+    virtual_fields: Annotated[
+        int, typer.Option(min=0, help="Generated fields to mix in.")
+    ] = Settings.virtual_fields,
+    evaluate_every: Annotated[int, typer.Option(min=1, help="Epochs.")] = Settings.evaluate_every,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. [default: all cores]")] = None,
+    seed: Annotated[int, typer.Option()] = Settings.seed,
+    resume: Annotated[bool, typer.Option(help="Go on after the last whole epoch of --out.")] = False,
+) -> None:
+    """Train on BCCD, cells of other laboratories and the virtual slide; Ctrl-C stops, --resume goes on."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    settings = Settings(
+        weights=None if from_scratch else weights or os.fspath(data / "weights" / "mobilenet_v2.pth"),
+        begin_with=begin_with,
+        lists=_splits(lists or ["train"]),
+        epochs=epochs,
+        rate=rate,
+        batch_size=batch_size,
+        virtual_fields=virtual_fields,
+        evaluate_every=evaluate_every,
+        seed=seed,
+    )
+    run = RunDirectory.begin(out, dataclasses.asdict(settings), resume=resume)
+    training.train(settings, training.read(settings, data), run)
+    typer.echo(f"Trained: {out}. Now: leukoscope-trainer detector evaluate {out}")
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run directory that fit made.")],
+    data: DataDir = DEFAULT_DATA,
+    figures_from: Annotated[
+        Path | None,
+        typer.Option(
+            help="Quote the figures of this evaluated run, for a run that trained on the judged frames."
+        ),
+    ] = None,
+) -> None:
+    """Measure on BCCD's val list and on other laboratories' held-out cells; writes facts.json."""
+    if figures_from is None:
+        facts = report.measured_facts(run, data)
+    else:
+        facts = report.inherited_facts(run, data, measured=figures_from)
+    RunDirectory.open(run).save_facts(facts)
+    typer.echo(report.table(facts.metrics))
+
+
+def _splits(names: list[str]) -> tuple[Split, ...]:
+    known: dict[str, Split] = {"train": "train", "val": "val"}
+    try:
+        return tuple(known[name] for name in names)
+    except KeyError as error:
+        raise TrainerError(
+            f"BCCD has no list {error}.", remedy="Give --list train, --list val, or both."
+        ) from error

@@ -1,0 +1,133 @@
+"""Measures a detector on labelled frames, the way a station would see them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edge.contract.taxonomy import ObjectKind
+from edge.frame import Pixels
+from edge.vision.letterbox import letterboxed
+from trainer.data.frames import KINDS, LabelledFrame
+from trainer.detection.compose import UM_PER_PX
+from trainer.detection.deploy import DeployableDetector
+from trainer.detection.network import HEIGHT_PX, WIDTH_PX
+from trainer.detection.precision import (
+    MATCH_IOU,
+    Estimate,
+    Found,
+    Matches,
+    OperatingPoint,
+    best_f1,
+    bootstrap,
+    iou_matrix,
+    match,
+)
+
+Answers = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
+Detect = Callable[[Pixels], Answers]
+"""A batch of inputs, uint8 (n, h, w, 3), to boxes (n, k, 4), scores (n, k) and kinds (n, k)."""
+_BATCH: Final = 4
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation:
+    """What a detector reached on fully labelled frames; mappings by kind, ``mean`` over the kinds."""
+
+    frames: int
+    objects: dict[ObjectKind, int]
+    precision: dict[ObjectKind, Estimate]
+    mean: Estimate
+    operating: dict[ObjectKind, OperatingPoint]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recall:
+    """How many pictures had their central white cell found, with Wilson's 95% interval."""
+
+    pictures: int
+    found: int
+    estimate: Estimate
+
+
+def torch_detect(detector: DeployableDetector) -> Detect:
+    """The exported network's own forward pass, on the CPU."""
+
+    def detect(batch: Pixels) -> Answers:
+        with torch.inference_mode():
+            boxes, scores, kinds = detector(torch.from_numpy(batch))
+        return boxes.numpy(), scores.numpy(), kinds.numpy()
+
+    return detect
+
+
+def find(detect: Detect, frames: Sequence[LabelledFrame], *, scaled: bool = False) -> list[Found]:
+    """A detector's answers for each frame, in pixels of the frame, unused places left out.
+
+    ``scaled`` brings frames to the network's own scale by their micrometres; else each fills the input.
+    """
+    found: list[Found] = []
+    for start in range(0, len(frames), _BATCH):
+        part = frames[start : start + _BATCH]
+        placed = [
+            letterboxed(
+                frame.pixels,
+                width_px=WIDTH_PX,
+                height_px=HEIGHT_PX,
+                largest_scale=frame.um_per_px / UM_PER_PX if scaled else None,
+            )
+            for frame in part
+        ]
+        boxes, scores, kinds = detect(np.stack([pixels for pixels, _ in placed]))
+        for index, (frame, (_, box)) in enumerate(zip(part, placed, strict=True)):
+            used = scores[index] > 0
+            limits = np.array([frame.pixels.shape[1], frame.pixels.shape[0]] * 2, dtype=np.float32)
+            clipped = np.clip(box.to_frame(boxes[index][used]), 0, limits)
+            found.append(Found(boxes=clipped, scores=scores[index][used], kinds=kinds[index][used]))
+    return found
+
+
+def evaluate(
+    found: Sequence[Found], frames: Sequence[LabelledFrame], *, replicates: int = 1000
+) -> Evaluation:
+    """Average precision at IoU 0.5 by kind with intervals over frames, and the limits with the best F1."""
+    matches = matched(found, frames)
+    *each, mean = bootstrap(matches, replicates=replicates)
+    return Evaluation(
+        frames=len(frames),
+        objects={kind: int(part.labelled.sum()) for kind, part in zip(KINDS, matches, strict=True)},
+        precision=dict(zip(KINDS, each, strict=True)),
+        mean=mean,
+        operating={kind: best_f1(part) for kind, part in zip(KINDS, matches, strict=True)},
+    )
+
+
+def matched(found: Sequence[Found], frames: Sequence[LabelledFrame]) -> list[Matches]:
+    """Answers matched to labels, for each kind."""
+    truth = [(frame.boxes, frame.kinds) for frame in frames]
+    return [match(found, truth, kind=kind) for kind in range(len(KINDS))]
+
+
+def central_recall(found: Sequence[Found], frames: Sequence[LabelledFrame], *, score: float) -> Recall:
+    """Share of pictures whose one labelled cell is found as a white cell at ``score`` and IoU 0.5."""
+    white = KINDS.index(ObjectKind.WBC)
+    hits = 0
+    for answer, frame in zip(found, frames, strict=True):
+        taken = (answer.kinds == white) & (answer.scores >= score)
+        overlaps = iou_matrix(frame.boxes, answer.boxes[taken])
+        hits += int(overlaps.max(initial=0) >= MATCH_IOU)
+    return Recall(pictures=len(frames), found=hits, estimate=wilson(hits, len(frames)))
+
+
+def wilson(hits: int, count: int) -> Estimate:
+    """A share with its 95% interval after Wilson (1927)."""
+    z = 1.959964
+    share = hits / count
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return Estimate(value=share, low=float(max(0.0, middle - half)), high=float(min(1.0, middle + half)))

@@ -1,0 +1,241 @@
+"""A detector's figures, as a manifest quotes them and as a person reads them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from edge.contract.manifest import DataSource, InputGeometry, Metric, Threshold
+from edge.contract.taxonomy import ObjectKind
+from trainer.data.bccd import Bccd
+from trainer.data.cells import CellSample, read_pbc_aml, sources
+from trainer.data.frames import KINDS
+from trainer.detection import training
+from trainer.detection.compose import UM_PER_PX
+from trainer.detection.deploy import MAX_OBJECTS, load
+from trainer.detection.evaluation import Detect, Evaluation, central_recall, evaluate, find, torch_detect
+from trainer.detection.network import HEIGHT_PX, WIDTH_PX
+from trainer.detection.precision import Estimate, OperatingPoint
+from trainer.detection.sources import central_cell_frames, held_out_cells, virtual_frames
+from trainer.detection.training import Settings
+from trainer.errors import RunError
+from trainer.facts import DetectorFacts, combined_fingerprint, fingerprint
+from trainer.run import RunDirectory
+
+_VIRTUAL_TEST_SEEDS: Final = range(2_000_000, 2_000_040)
+_SPLIT: Final = (
+    "BCCD's own lists: trained on `train`, judged on `val`. Frames of one smear may be in both; the "
+    "dataset does not say. Of each folder of single cells the last fifth in the order of acquisition was "
+    "held out, to count how many white cells of those laboratories are found."
+)
+_LIMITS: Final = (
+    "Trained around 0.11 um a pixel at its input, from half to 1.8 times that scale.",
+    "Red cells in piles are counted too low, as they were labelled too low.",
+    "Boxes of white cells outside BCCD were drawn by stain, not by a person.",
+)
+
+
+def measured_facts(run_dir: Path, data_dir: Path) -> DetectorFacts:
+    """Measure a run whose frames of BCCD's val list were held out.
+
+    Raises RunError when the run trained on them, or began with a run that did.
+    """
+    settings = settings_of(RunDirectory.open(run_dir))
+    if "val" in settings.lists or settings.begin_with is not None:
+        raise RunError(
+            f"{run_dir} may have trained on the frames that it would be judged on.",
+            remedy="Evaluate the run that it began with, and give that as --figures-from.",
+        )
+    metrics, evaluation = measure(torch_detect(load(run_dir)), data_dir)
+    return _facts(
+        settings,
+        data_dir,
+        metrics=metrics,
+        thresholds={kind: _threshold(point) for kind, point in evaluation.operating.items()},
+        recipe=f"{_recipe(settings)} Figures of the last epoch, not of the best.",
+    )
+
+
+def inherited_facts(run_dir: Path, data_dir: Path, *, measured: Path) -> DetectorFacts:
+    """Facts of a run that went on with the judged frames too: its own sources, the other run's figures."""
+    settings = settings_of(RunDirectory.open(run_dir))
+    before = RunDirectory.open(measured)
+    if settings.begin_with is None or settings.begin_with.resolve() != measured.resolve():
+        raise RunError(
+            f"{run_dir} did not begin with {measured}.",
+            remedy="Quote the figures of the run that it began with.",
+        )
+    facts = before.facts(DetectorFacts)
+    return _facts(
+        settings,
+        data_dir,
+        metrics=facts.metrics,
+        thresholds=facts.thresholds,
+        recipe=(
+            f"{facts.recipe} The network shipped went on from there: {_recipe(settings)} Nothing was left to "
+            "judge it on, so every figure and threshold is the earlier network's, on frames new to it."
+        ),
+    )
+
+
+def settings_of(run: RunDirectory) -> Settings:
+    """The settings a run was begun with. Raises RunError when it is not a detector's."""
+    found: dict[str, Any] = run.configuration()
+    if set(found) != {field.name for field in dataclasses.fields(Settings)}:
+        raise RunError(f"{run.path} is not a detector's run.", remedy="Name a run of `detector fit`.")
+    begin_with = found["begin_with"]
+    return Settings(
+        **{**found, "lists": tuple(found["lists"]), "begin_with": Path(begin_with) if begin_with else None}
+    )
+
+
+def measure(detect: Detect, data_dir: Path) -> tuple[tuple[Metric, ...], Evaluation]:
+    """Every figure: on BCCD's val list, other laboratories' held-out cells, and unseen virtual fields."""
+    judged = Bccd(folder=data_dir / "bccd").frames("val")
+    evaluation = evaluate(find(detect, judged), judged)
+    metrics = _precision_metrics(evaluation, measured_on="BCCD, val list")
+    score = evaluation.operating[ObjectKind.WBC].score
+    _, held = held_out_cells(read_pbc_aml(data_dir))
+    for laboratory in sorted({each.laboratory for each in held}):
+        cells = central_cell_frames([each for each in held if each.laboratory == laboratory])
+        recall = central_recall(find(detect, cells), cells, score=score)
+        metrics.append(
+            _metric(
+                "detector recall WBC",
+                recall.estimate,
+                samples=recall.pictures,
+                groups=None,
+                grouped_by="picture",
+                measured_on=f"held-out single cells, {laboratory}, boxes by stain",
+            )
+        )
+    virtual = virtual_frames(_VIRTUAL_TEST_SEEDS)
+    metrics += _precision_metrics(
+        evaluate(find(detect, virtual), virtual), measured_on="virtual slide, unseen fields"
+    )
+    return tuple(metrics), evaluation
+
+
+def table(metrics: Sequence[Metric]) -> str:
+    """The figures as a plain text table."""
+    rows = [
+        (
+            each.name,
+            f"{each.value:.3f}",
+            f"{each.low:.3f} to {each.high:.3f}",
+            str(each.samples),
+            each.measured_on,
+        )
+        for each in metrics
+        if each.low is not None and each.high is not None
+    ]
+    rows.insert(0, ("figure", "value", "95% interval", "objects", "measured on"))
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def _precision_metrics(evaluation: Evaluation, *, measured_on: str) -> list[Metric]:
+    every = sum(evaluation.objects.values())
+    named = [("mAP50", evaluation.mean, every)]
+    named += [(f"AP50 {kind.value}", evaluation.precision[kind], evaluation.objects[kind]) for kind in KINDS]
+    return [
+        _metric(
+            f"detector {name}",
+            estimate,
+            samples=samples,
+            groups=evaluation.frames,
+            grouped_by="frame",
+            measured_on=measured_on,
+        )
+        for name, estimate, samples in named
+    ]
+
+
+def _metric(
+    name: str, estimate: Estimate, *, samples: int, groups: int | None, grouped_by: str, measured_on: str
+) -> Metric:
+    return Metric(
+        name=name,
+        value=round(estimate.value, 4),
+        low=round(estimate.low, 4),
+        high=round(estimate.high, 4),
+        samples=samples,
+        groups=groups,
+        grouped_by=grouped_by,
+        measured_on=measured_on,
+    )
+
+
+def _threshold(point: OperatingPoint) -> Threshold:
+    return Threshold(
+        value=round(point.score, 4),
+        operating_point=(
+            f"best F1 on BCCD's val list: {point.f1:.3f}, with precision {point.precision:.3f} and "
+            f"recall {point.recall:.3f}"
+        ),
+    )
+
+
+def _facts(
+    settings: Settings,
+    data_dir: Path,
+    *,
+    metrics: tuple[Metric, ...],
+    thresholds: Mapping[ObjectKind, Threshold],
+    recipe: str,
+) -> DetectorFacts:
+    bccd = Bccd(folder=data_dir / "bccd")
+    names = [name for each in settings.lists for name in bccd.names(each)]
+    cells = held_out_cells(read_pbc_aml(data_dir))[0] if settings.cell_share else []
+    return DetectorFacts(
+        input=InputGeometry(width_px=WIDTH_PX, height_px=HEIGHT_PX),
+        um_per_px=UM_PER_PX,
+        kinds=KINDS,
+        max_objects=MAX_OBJECTS,
+        thresholds=thresholds,
+        metrics=metrics,
+        sources=(bccd.source(samples=len(names)), *sources(tuple(cells)), _virtual_source(settings)),
+        fingerprint=_fingerprint(settings, bccd, names, cells),
+        split=_SPLIT,
+        limits=_LIMITS,
+        recipe=recipe,
+    )
+
+
+def _virtual_source(settings: Settings) -> DataSource:
+    return DataSource(
+        name="Leukoscope virtual slide",
+        licence="Apache-2.0",
+        attribution="generated by this software",
+        samples=settings.virtual_fields,
+    )
+
+
+def _fingerprint(settings: Settings, bccd: Bccd, names: Sequence[str], cells: Sequence[CellSample]) -> str:
+    virtual = f"virtual slide, {settings.virtual_fields} fields from seed {training.VIRTUAL_SEED}"
+    parts = [
+        fingerprint((bccd.image_file(name), bccd.label_file(name).read_text("utf-8")) for name in names),
+        fingerprint((cell.file, "WBC in the middle") for cell in cells),
+        hashlib.sha256(virtual.encode()).hexdigest(),
+    ]
+    return combined_fingerprint(parts)
+
+
+def _recipe(settings: Settings) -> str:
+    begun = (
+        "the run before"
+        if settings.begin_with
+        else Path(settings.weights).name
+        if settings.weights
+        else "random weights"
+    )
+    return (
+        f"{settings.epochs} epochs from {begun} on BCCD ({' and '.join(settings.lists)}), single cells and "
+        f"{settings.virtual_fields} virtual fields; AdamW at {settings.rate:g}, cosine, moving average "
+        f"{settings.average_decay:g}; scale, side, mosaic, stain, light, lens and file varied."
+    )

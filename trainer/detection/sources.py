@@ -1,0 +1,86 @@
+"""The detector's pictures: BCCD, cells of other laboratories, and the virtual slide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+import cv2
+import numpy as np
+
+from edge.camera.virtual_slide import draw_field
+from edge.contract.taxonomy import ObjectKind
+from edge.frame import Pixels
+from edge.vision.central_cell import central_cell_box
+from trainer.data.cells import BARCELONA, LMU, CellSample, read_picture
+from trainer.data.frames import KINDS, LabelledFrame
+
+_UM_PER_PX: Final[Mapping[str, float]] = MappingProxyType({LMU: 0.075, BARCELONA: 0.096})
+"""From red cells' diameters, as neither collection states a scale with its files."""
+_KEPT_UM_PER_PX: Final = 0.1
+_HELD_OUT: Final = 0.2
+_VISIBLE: Final = 0.35
+
+
+def held_out_cells(samples: Iterable[CellSample]) -> tuple[list[CellSample], list[CellSample]]:
+    """Cells to train on, and held out: of each folder the last fifth in the order of acquisition."""
+    folders: dict[Path, list[CellSample]] = {}
+    for sample in samples:
+        folders.setdefault(sample.file.parent, []).append(sample)
+    train: list[CellSample] = []
+    held: list[CellSample] = []
+    for members in folders.values():
+        members.sort(key=lambda each: (each.number, each.name))
+        cut = round(len(members) * (1 - _HELD_OUT))
+        train += members[:cut]
+        held += members[cut:]
+    return train, held
+
+
+def central_cell_frames(samples: Iterable[CellSample]) -> list[LabelledFrame]:
+    """Pictures with a white cell in the middle, boxed by its stain; those without such a box are left out.
+
+    Nobody boxed their red cells and platelets, so only the white cells count as labelled.
+    """
+    frames: list[LabelledFrame] = []
+    for sample in samples:
+        um_per_px = _UM_PER_PX[sample.laboratory]
+        whole = read_picture(sample.file)
+        scale = min(1.0, um_per_px / _KEPT_UM_PER_PX)
+        size = (round(whole.shape[1] * scale), round(whole.shape[0] * scale))
+        pixels: Pixels = np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        box = central_cell_box(pixels)
+        if box is None:
+            continue
+        frames.append(
+            LabelledFrame(
+                name=sample.name,
+                pixels=pixels,
+                um_per_px=um_per_px / scale,
+                boxes=np.asarray([box], dtype=np.float32),
+                kinds=np.asarray([KINDS.index(ObjectKind.WBC)], dtype=np.int64),
+                labelled=frozenset({ObjectKind.WBC}),
+            )
+        )
+    return frames
+
+
+def virtual_frames(seeds: Iterable[int], *, width_px: int = 520, height_px: int = 400) -> list[LabelledFrame]:
+    """Fields of the virtual slide under every kind of condition, at scales from 0.08 to 0.13 um a pixel."""
+    frames: list[LabelledFrame] = []
+    for seed in seeds:
+        um_per_px = float(np.random.default_rng(seed).uniform(0.08, 0.13))
+        pixels, placed = draw_field(seed=seed, width_px=width_px, height_px=height_px, um_per_px=um_per_px)
+        shown = [each for each in placed if each.visible >= _VISIBLE]
+        frames.append(
+            LabelledFrame(
+                name=f"virtual slide {seed}",
+                pixels=pixels,
+                um_per_px=um_per_px,
+                boxes=np.asarray([each.box_px for each in shown], dtype=np.float32).reshape(-1, 4),
+                kinds=np.asarray([KINDS.index(each.object.kind) for each in shown], dtype=np.int64),
+            )
+        )
+    return frames
