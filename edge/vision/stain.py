@@ -12,7 +12,9 @@ from edge.frame import Pixels
 _BACKGROUND_QUANTILE: Final = 0.05
 _STAINED_OD: Final = 0.03
 _FLOOR: Final = 16
-"""Added to each grey level: the noise of a dark frame must not look like dye once its logarithm is taken."""
+"""Added to each grey level, so that the logarithm does not make much of dark pixels' noise."""
+_DARKEST_RED: Final = 24
+"""Red passes through the deepest nucleus more than this; without that there was no light to judge by."""
 
 
 def _optical_densities() -> NDArray[np.float32]:
@@ -34,4 +36,5 @@ def stained_share(rgb: Pixels) -> float:
     excess = _OPTICAL_DENSITY[rgb[..., 1]] - _OPTICAL_DENSITY[rgb[..., 0]]
     place = int(excess.size * _BACKGROUND_QUANTILE)
     background = np.partition(excess, place, axis=None)[place]
-    return float(np.count_nonzero(excess > background + _STAINED_OD)) / excess.size
+    stained = (excess > background + _STAINED_OD) & (rgb[..., 0] > _DARKEST_RED)
+    return float(np.count_nonzero(stained)) / excess.size

@@ -46,7 +46,7 @@ def test_images_come_in_the_order_a_person_counts(folder: Path) -> None:
 def test_natural_order_is_total() -> None:
     names = ["b", "a10", "a2", "A2", "a02", "", "²", "a2b", "10", "9"]
     ordered = sorted(names, key=natural_key)
-    assert ordered == sorted(reversed(names), key=natural_key)
+    assert len({natural_key(name) for name in names}) == len(names)
     assert ordered.index("9") < ordered.index("10")
     assert ordered.index("a2") < ordered.index("a10")
 
