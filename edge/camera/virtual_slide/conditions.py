@@ -130,9 +130,9 @@ class Population:
     """What lives on a slide, and how densely.
 
     ``crowding`` is the share of red cells of a full field (about 40 on 51 x 38 um), ``rouleaux`` the share
-    of places where they stack, ``pallor`` how pale their middle is; counts per field are per 51 x 38 um, where there is room for them.
-    ``mix`` weighs the classes of the differential, ``fab`` the kinds of blast (None: myeloblast). ``bare``
-    is the share of regions without sample.
+    of places where they stack, ``pallor`` how pale their middle is; counts per field are per 51 x 38 um,
+    where there is room for them. ``mix`` weighs the classes of the differential, ``fab`` the kinds of blast
+    (None: myeloblast). ``bare`` is the share of regions without sample.
     """
 
     crowding: float = 0.66

@@ -130,14 +130,15 @@ class SmearPlane:
         if key in self._patches:
             self._patches.move_to_end(key)
             return self._patches[key]
-        patch = self._drawn_object(each, um_per_px)
+        patch = self.drawn_object(each, um_per_px)
         self._patches[key] = patch
         self._patch_bytes += patch.size_bytes
         while len(self._patches) > 1 and self._patch_bytes > self._cache_bytes:
             self._patch_bytes -= self._patches.popitem(last=False)[1].size_bytes
         return patch
 
-    def _drawn_object(self, each: SmearObject, um_per_px: float) -> Patch:
+    def drawn_object(self, each: SmearObject, um_per_px: float) -> Patch:
+        """One object alone, on clear glass; always the same for the same object and pixel size."""
         rng = stream(each.identity)
         if each.kind is ObjectKind.RBC:
             return draw_red_cell(
