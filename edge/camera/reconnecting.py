@@ -46,7 +46,7 @@ class Reconnecting:
     ``make`` builds a fresh, unopened camera for each attempt. Opening never fails, since a station must
     outlive a camera that is plugged in later: ``state`` and ``problem`` tell, and ``on_state`` is called in
     the reading thread at each change. Frame indices rise on over losses. ``read`` waits as long as the
-    camera is away; ``interrupt``, from any thread, ends that wait and every later one until the next opening.
+    camera is away; ``interrupt``, from any thread, ends that wait and every later one until it is closed.
     """
 
     def __init__(
@@ -86,7 +86,6 @@ class Reconnecting:
 
     def __enter__(self) -> Self:
         """Try to open the camera once; where it is away, reading goes on trying."""
-        self._interrupted.clear()
         self._open = True
         self._try_to_open()
         return self
@@ -98,6 +97,8 @@ class Reconnecting:
         self.interrupt()
         self._open = False
         self._close()
+        # Cleared here and not on opening, where it could undo an interrupt that came just before.
+        self._interrupted.clear()
 
     def interrupt(self) -> None:
         """End the wait for a lost camera; safe from any thread and from a signal handler."""

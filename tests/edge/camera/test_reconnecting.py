@@ -147,3 +147,12 @@ def test_the_backoff_is_jittered_and_capped(jitter: float) -> None:
     assert delays == sorted(delays)
     assert delays[-1] == pytest.approx(15 * (1 - jitter / 2))
     assert all(0 < delay <= 15 for delay in delays)
+
+
+def test_an_interrupt_that_comes_before_the_opening_counts() -> None:
+    camera = Reconnecting(
+        make=lambda: Plugged(frames=0, opens=False), backoff=Backoff(first_s=600, cap_s=600)
+    )
+    camera.interrupt()
+    with camera:
+        assert camera.read() is None

@@ -1,0 +1,77 @@
+"""What systemd is told of the station: ready, alive, stopping. See sd_notify(3).
+
+The protocol is one datagram of ``KEY=value`` lines to the socket that ``NOTIFY_SOCKET`` names, so it needs
+no library. Under anything but systemd the variable is absent and nothing is sent.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Final
+
+from typing_extensions import Self
+
+_log = logging.getLogger(__name__)
+
+NOTIFY_SOCKET: Final = "NOTIFY_SOCKET"
+
+
+class Watchdog:
+    """Tells systemd how the daemon fares; feed it on progress alone, or a stuck station is never restarted.
+
+    Never raises: a station must not stop because nobody listens.
+    """
+
+    def __init__(self, *, environment: Mapping[str, str] = os.environ) -> None:
+        self._environment = environment
+        self._socket: socket.socket | None = None
+
+    def __enter__(self) -> Self:
+        """Connect to systemd, where it asks to be told."""
+        address = self._environment.get(NOTIFY_SOCKET, "")
+        if not address:
+            return self
+        # A leading @ stands for the NUL of Linux's abstract addresses, which need no file.
+        target = "\0" + address[1:] if address.startswith("@") else address
+        channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        try:
+            channel.setblocking(False)
+            channel.connect(target)
+        except OSError as error:
+            channel.close()
+            _log.warning("systemd does not listen at %s: %s", address, error)
+        else:
+            self._socket = channel
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let go of the socket; closing twice is harmless."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def ready(self) -> None:
+        """The daemon has started: what waited for it may go on."""
+        self._tell("READY=1")
+
+    def alive(self, status: str) -> None:
+        """There was progress; ``status`` is the line that ``systemctl status`` shows."""
+        self._tell("WATCHDOG=1", f"STATUS={' '.join(status.split())}")
+
+    def stopping(self) -> None:
+        """The daemon is on its way out."""
+        self._tell("STOPPING=1")
+
+    def _tell(self, *lines: str) -> None:
+        if self._socket is None:
+            return
+        try:
+            self._socket.send("\n".join(lines).encode())
+        except OSError as error:
+            _log.warning("systemd could not be told %s: %s", lines[0], error)
