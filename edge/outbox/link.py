@@ -1,0 +1,296 @@
+"""One connection to the broker, from CONNECT to its loss. Paho's thread only posts events here."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from edge.contract.records import MAX_COMMAND_BYTES
+from edge.errors import BrokerError
+from edge.outbox.settings import MqttSettings, TlsSettings
+
+# The broker keeps what is far beyond any command to itself (MQTT 5).
+_MAX_PACKET_BYTES: Final = 4 * MAX_COMMAND_BYTES
+_MQTT_5: Final = "5"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivered:
+    """The broker answered a publication; ``problem`` where it did not take it."""
+
+    message: int
+    problem: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """A message arrived."""
+
+    topic: str
+    payload: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lost:
+    """The connection is gone."""
+
+    reason: str
+
+
+Event = Delivered | Received | Lost
+
+
+@dataclass(frozen=True, kw_only=True)
+class Publication:
+    """A message to publish; ``expiry_s`` counts in MQTT 5 alone."""
+
+    topic: str
+    payload: bytes
+    qos: int = 1
+    retain: bool = False
+    expiry_s: int | None = None
+
+
+def check_files(settings: MqttSettings) -> None:
+    """Read the certificates and the password once. Raises BrokerError naming the one that does not serve."""
+    _password(settings)
+    if settings.tls is not None:
+        _tls_context(settings.tls)
+
+
+class Link:
+    """A connection that is opened once and, when lost, is replaced by another."""
+
+    def __init__(
+        self,
+        *,
+        settings: MqttSettings,
+        client_id: str,
+        will: Publication,
+        subscriptions: Sequence[str],
+        post: Callable[[Event], None],
+    ) -> None:
+        self._settings = settings
+        self._client_id = client_id
+        self._will = will
+        self._subscriptions = tuple(subscriptions)
+        self._post = post
+        self._answered = threading.Event()
+        self._refusal = ""
+        self._paho: mqtt.Client | None = None
+
+    def open(self) -> None:
+        """Connect and subscribe. Raises BrokerError saying why not."""
+        where = f"The broker {self._settings.host}:{self._settings.port}"
+        client = self._client()
+        try:
+            self._connect(client)
+        except ssl.SSLError as error:
+            raise BrokerError(
+                f"{where} and this machine do not agree on TLS: {error.reason or error}.",
+                remedy="Check ca_file, certificate_file, the port, the broker's name and the clock.",
+            ) from error
+        except OSError as error:
+            raise BrokerError(
+                f"{where} cannot be reached: {error}.",
+                remedy="Check host, port, network and that the broker runs.",
+            ) from error
+        client.loop_start()
+        self._paho = client
+        answered = self._answered.wait(self._settings.connect_timeout_s)
+        if not answered or self._refusal:
+            self.close()
+            why = self._refusal or f"no answer within {self._settings.connect_timeout_s} s"
+            raise BrokerError(
+                f"{where} refuses the connection: {why}.",
+                remedy="Check username, password and certificate, and whether it speaks MQTT "
+                f"{self._settings.protocol} (setting protocol).",
+            )
+
+    def publish(self, publication: Publication) -> int:
+        """Hand a message to the connection; its number comes back in ``Delivered`` at QoS 1."""
+        properties = None
+        if self._settings.protocol == _MQTT_5:
+            properties = _properties(
+                PacketTypes.PUBLISH,
+                PayloadFormatIndicator=1,
+                ContentType="application/json",
+                MessageExpiryInterval=publication.expiry_s,
+            )
+        info = self._client_in_use.publish(
+            publication.topic,
+            publication.payload,
+            qos=publication.qos,
+            retain=publication.retain,
+            properties=properties,
+        )
+        return info.mid
+
+    def publish_and_wait(self, publication: Publication, *, timeout_s: float) -> None:
+        """Publish and wait for the broker's answer, at most so long; a lost connection ends the wait."""
+        info = self._client_in_use.publish(
+            publication.topic, publication.payload, qos=publication.qos, retain=publication.retain
+        )
+        if info.rc == mqtt.MQTT_ERR_SUCCESS:
+            info.wait_for_publish(timeout_s)
+
+    def close(self) -> None:
+        """Disconnect in good order; the broker then publishes no Will."""
+        if self._paho is not None:
+            self._paho.disconnect()
+            self._paho.loop_stop()
+            self._paho = None
+
+    @property
+    def _client_in_use(self) -> mqtt.Client:
+        if self._paho is None:
+            raise BrokerError("The connection to the broker is closed.")
+        return self._paho
+
+    def _client(self) -> mqtt.Client:
+        settings = self._settings
+        client = mqtt.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._client_id,
+            protocol=mqtt.MQTTv5 if settings.protocol == _MQTT_5 else mqtt.MQTTv311,
+            clean_session=None if settings.protocol == _MQTT_5 else settings.session_expiry_s == 0,
+            reconnect_on_failure=False,
+        )
+        client.connect_timeout = settings.connect_timeout_s
+        client.on_connect = self._on_connect
+        client.on_connect_fail = self._on_connect_fail
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        client.on_message = self._on_message
+        client.on_subscribe = self._on_subscribe
+        client.will_set(self._will.topic, self._will.payload, qos=self._will.qos, retain=self._will.retain)
+        if settings.username is not None:
+            client.username_pw_set(settings.username, _password(settings))
+        if settings.tls is not None:
+            client.tls_set_context(_tls_context(settings.tls))
+        return client
+
+    def _connect(self, client: mqtt.Client) -> None:
+        settings = self._settings
+        if settings.protocol == _MQTT_5:
+            client.connect(
+                settings.host,
+                settings.port,
+                keepalive=settings.keepalive_s,
+                clean_start=settings.session_expiry_s == 0,
+                properties=_properties(
+                    PacketTypes.CONNECT,
+                    SessionExpiryInterval=settings.session_expiry_s,
+                    MaximumPacketSize=_MAX_PACKET_BYTES,
+                ),
+            )
+        else:
+            client.connect(settings.host, settings.port, keepalive=settings.keepalive_s)
+
+    # Paho calls these from its own thread.
+
+    def _on_connect(
+        self,
+        client: mqtt.Client,
+        _userdata: object,
+        _flags: mqtt.ConnectFlags,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        if reason.is_failure:
+            self._refusal = str(reason)
+        else:
+            for topic in self._subscriptions:
+                client.subscribe(topic, qos=1)
+        self._answered.set()
+
+    def _on_connect_fail(self, _client: mqtt.Client, _userdata: object) -> None:
+        self._refusal = "the connection broke off"
+        self._answered.set()
+
+    def _on_disconnect(
+        self,
+        _client: mqtt.Client,
+        _userdata: object,
+        _flags: mqtt.DisconnectFlags,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        if not self._answered.is_set():
+            self._refusal = str(reason)
+            self._answered.set()
+        self._post(Lost(reason=str(reason)))
+
+    def _on_publish(
+        self,
+        _client: mqtt.Client,
+        _userdata: object,
+        message: int,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        self._post(Delivered(message=message, problem=str(reason) if reason.is_failure else ""))
+
+    def _on_message(self, _client: mqtt.Client, _userdata: object, message: mqtt.MQTTMessage) -> None:
+        self._post(Received(topic=message.topic, payload=bytes(message.payload)))
+
+    def _on_subscribe(
+        self,
+        _client: mqtt.Client,
+        _userdata: object,
+        _message: int,
+        reasons: list[ReasonCode],
+        _properties: Properties | None,
+    ) -> None:
+        for reason in reasons:
+            if reason.is_failure:
+                self._post(Lost(reason=f"the broker refuses the subscription: {reason}"))
+
+
+def _properties(packet: int, **values: Any) -> Properties:  # noqa: ANN401 - MQTT's own open set
+    properties = Properties(packet)  # type: ignore[no-untyped-call]
+    for name, value in values.items():
+        if value is not None:
+            setattr(properties, name, value)
+    return properties
+
+
+def _password(settings: MqttSettings) -> str | None:
+    if settings.password_file is None:
+        return None
+    try:
+        lines = settings.password_file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BrokerError(
+            f"The password file {settings.password_file} cannot be read: {error}.",
+            remedy="Put the password in its first line and let the station's user read it.",
+        ) from error
+    return lines[0] if lines else ""
+
+
+def _tls_context(settings: TlsSettings) -> ssl.SSLContext:
+    for file in (settings.ca_file, settings.certificate_file, settings.key_file):
+        if file is not None and not file.is_file():
+            raise BrokerError(
+                f"The TLS file {file} does not exist.", remedy="Put it there, or correct its path."
+            )
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+        if settings.certificate_file is not None:
+            context.load_cert_chain(settings.certificate_file, settings.key_file)
+    except (ssl.SSLError, OSError) as error:
+        raise BrokerError(
+            f"The TLS files of the broker's connection do not serve: {error}.",
+            remedy="They must be PEM, the key must belong to the certificate and have no passphrase.",
+        ) from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context

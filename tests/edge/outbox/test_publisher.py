@@ -1,0 +1,342 @@
+from __future__ import annotations
+
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as mqtt
+import pytest
+
+from edge.broker import Mosquitto, free_port
+from edge.contract.records import MAX_COMMAND_BYTES, Command, DurableRecord, HealthRecord, Key, StateRecord
+from edge.errors import BrokerError, CameraError
+from edge.outbox.publisher import Publisher, backoff_s
+from edge.outbox.settings import MqttSettings
+from edge.outbox.store import Outbox
+
+pytestmark = pytest.mark.broker
+Build = Callable[[Key], DurableRecord]
+TIMEOUT_S = 15
+
+
+def birth() -> StateRecord:
+    return StateRecord(
+        site="ward", station="s1", boot=1, state="offline", software="1", bundle="b", engine="cpu"
+    )
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Wait for what another thread brings about."""
+    deadline = time.monotonic() + TIMEOUT_S
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        pause.wait(0.005)
+
+
+class Station:
+    """A publisher with its outbox and what it was commanded."""
+
+    def __init__(self, outbox: Outbox, settings: MqttSettings, on_command: Any = None) -> None:
+        self.outbox = outbox
+        self.commands: queue.Queue[Command] = queue.Queue()
+        self.publisher = Publisher(
+            outbox=outbox,
+            settings=settings,
+            site="ward",
+            station="s1",
+            birth=birth,
+            on_command=on_command or self.commands.put,
+            chance=random.Random(1),
+        )
+
+
+Start = Callable[..., Station]
+
+
+@pytest.fixture
+def start(outbox: Outbox, request: pytest.FixtureRequest) -> Iterator[Start]:
+    running: list[Station] = []
+
+    def start(port: int | None = None, on_command: Any = None, **settings: Any) -> Station:
+        if port is None:
+            port = request.getfixturevalue("mosquitto").port
+        quick = {"reconnect_min_s": 0.05, "reconnect_max_s": 0.1, "ack_timeout_s": 5} | settings
+        station = Station(outbox, MqttSettings(host="127.0.0.1", port=port, **quick), on_command)
+        station.publisher.start()
+        running.append(station)
+        return station
+
+    yield start
+    for station in running:
+        station.publisher.stop(0)
+        assert not station.publisher._thread.is_alive()
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_records_leave_when_the_collector_has_them(
+    mosquitto: Mosquitto, far_end: Any, start: Start, build: Build, protocol: str
+) -> None:
+    station = start(protocol=protocol)
+    keys = [station.outbox.append(build) for _ in range(5)]
+    assert [far_end.next_record().stamp.key for _ in keys] == keys
+    assert station.outbox.statistics().records == 5
+    far_end.acknowledge(1, 3)
+    eventually(lambda: station.outbox.statistics().records == 2)
+    far_end.acknowledge(1, 5)
+    eventually(lambda: station.outbox.statistics().records == 0)
+    assert station.publisher.status.acknowledged == 5
+    assert station.publisher.status.broker == "connected"
+
+
+def test_in_mqtt_5_a_record_says_what_it_is(far_end: Any, start: Start, build: Build) -> None:
+    start().outbox.append(build)
+    properties = far_end.next("update").properties
+    assert (properties.ContentType, properties.PayloadFormatIndicator) == ("application/json", 1)
+
+
+def test_where_there_is_no_collector_the_broker_is_enough(far_end: Any, start: Start, build: Build) -> None:
+    station = start(ack="broker", in_flight=3)
+    for _ in range(20):
+        station.outbox.append(build)
+    eventually(lambda: station.outbox.statistics().records == 0)
+    assert station.publisher.status.acknowledged == 20
+    assert [far_end.next_record().stamp.key.sequence for _ in range(20)] == list(range(1, 21))
+
+
+def test_records_of_earlier_boots_go_first(
+    tmp_path: Path, mosquitto: Mosquitto, far_end: Any, build: Build
+) -> None:
+    path = tmp_path / "earlier.sqlite3"
+    for _ in range(2):
+        with Outbox(path=path, site="ward", station="s1", software="1") as outbox:
+            for _ in range(2):
+                outbox.append(build)
+    with Outbox(path=path, site="ward", station="s1", software="1") as outbox:
+        outbox.append(build)
+        station = Station(outbox, MqttSettings(host=mosquitto.host, port=mosquitto.port))
+        station.publisher.start()
+        keys = [far_end.next_record().stamp.key for _ in range(5)]
+        assert [(key.boot, key.sequence) for key in keys] == [(1, 1), (1, 2), (2, 1), (2, 2), (3, 1)]
+        for boot, sequence in ((1, 2), (2, 2), (3, 1)):
+            far_end.acknowledge(boot, sequence)
+        station.publisher.stop(TIMEOUT_S)
+        assert outbox.statistics().records == 0
+
+
+def test_no_more_is_under_way_than_may_be(far_end: Any, start: Start, build: Build) -> None:
+    station = start(in_flight=2, ack_timeout_s=300)
+    for _ in range(4):
+        station.outbox.append(build)
+    assert [far_end.next_record().stamp.key.sequence for _ in range(2)] == [1, 2]
+    far_end.acknowledge(1, 1)
+    assert far_end.next_record().stamp.key.sequence == 3
+    # Once this command is obeyed, the publisher has gone round again and found no room.
+    far_end.send("command", command())
+    station.commands.get(timeout=TIMEOUT_S)
+    eventually(lambda: station.publisher.status.commands == 1)
+    assert station.publisher.status.sent == 3
+
+
+def test_what_nobody_acknowledges_is_sent_again(far_end: Any, start: Start, build: Build) -> None:
+    station = start(ack_timeout_s=0.2)
+    for _ in range(2):
+        station.outbox.append(build)
+    assert [far_end.next_record().stamp.key.sequence for _ in range(4)] == [1, 2, 1, 2]
+    assert station.publisher.status.resends >= 1
+    far_end.acknowledge(1, 2)
+    eventually(lambda: station.outbox.statistics().records == 0)
+
+
+def test_birth_will_and_farewell(mosquitto: Mosquitto, far_end: Any, start: Start, build: Build) -> None:
+    station = start()
+    state = StateRecord.model_validate_json(far_end.next("state").payload)
+    assert (state.state, state.boot, state.engine, state.first_pending) == ("online", 1, "cpu", {1: 1})
+    station.outbox.append(build)
+    far_end.next_record()
+    far_end.acknowledge(1, 1)
+    eventually(lambda: station.outbox.statistics().records == 0)
+    station.publisher.announce()
+    state = StateRecord.model_validate_json(far_end.next("state").payload)
+    assert (state.state, state.first_pending) == ("online", {1: 2})
+    station.publisher.stop(TIMEOUT_S)
+    assert StateRecord.model_validate_json(far_end.next("state").payload).state == "offline"
+    assert station.publisher.status.broker == "disconnected"
+
+
+def test_a_second_client_of_that_name_brings_out_the_will(
+    mosquitto: Mosquitto, far_end: Any, start: Start
+) -> None:
+    start(reconnect_min_s=60, reconnect_max_s=60)
+    assert b'"online"' in far_end.next("state").payload
+    usurper = mqtt.Client(
+        mqtt.CallbackAPIVersion.VERSION2, client_id="leukoscope-ward-s1", protocol=mqtt.MQTTv311
+    )
+    usurper.connect(mosquitto.host, mosquitto.port)
+    usurper.loop_start()
+    assert b'"offline"' in far_end.next("state").payload
+    usurper.disconnect()
+    usurper.loop_stop()
+
+
+def test_a_broker_killed_in_mid_run_costs_nothing(
+    mosquitto: Mosquitto, far_end: Any, start: Start, build: Build
+) -> None:
+    station = start(ack_timeout_s=0.5)
+    station.outbox.append(build)
+    assert far_end.next_record().stamp.key.sequence == 1
+    mosquitto.kill()
+    station.outbox.append(build)
+    eventually(lambda: "cannot be reached" in station.publisher.status.problem)
+    mosquitto.start()
+    eventually(lambda: station.publisher.status.connections == 2)
+    assert station.publisher.status.problem == ""
+    sequences = set()
+    while sequences != {1, 2}:
+        sequences.add(far_end.next_record().stamp.key.sequence)
+    far_end.acknowledge(1, 2)
+    eventually(lambda: station.outbox.statistics().records == 0)
+
+
+def test_appending_never_waits_for_a_broker_that_is_not_there(start: Start, build: Build) -> None:
+    station = start(port=free_port())
+    for _ in range(20):
+        station.outbox.append(build)
+    eventually(lambda: "cannot be reached" in station.publisher.status.problem)
+    assert station.publisher.status.broker == "disconnected"
+    assert station.outbox.statistics().records == 20
+
+
+def test_a_refused_connection_is_not_connected_and_says_why(tmp_path: Path, start: Start) -> None:
+    password = tmp_path / "password"
+    password.write_text("wrong\n")
+    users = tmp_path / "users"
+    users.write_text("")
+    users.chmod(0o600)
+    with Mosquitto(extra=["allow_anonymous false", f"password_file {users}"]) as broker:
+        for protocol in ("5", "3.1.1"):
+            station = start(port=broker.port, protocol=protocol, username="s1", password_file=password)
+            eventually(lambda station=station: "ot authorized" in station.publisher.status.problem)
+            assert "username" in station.publisher.status.problem
+            assert station.publisher.status.connections == 0
+            station.publisher.stop(0)
+
+
+def test_missing_files_are_told_at_the_start(tmp_path: Path, start: Start) -> None:
+    with pytest.raises(BrokerError, match=r"absent\.pem"):
+        start(port=1, tls={"ca_file": tmp_path / "absent.pem"})
+    (tmp_path / "broken.pem").write_text("rubbish")
+    with pytest.raises(BrokerError, match="PEM"):
+        start(port=1, tls={"ca_file": tmp_path / "broken.pem"})
+    with pytest.raises(BrokerError, match="nowhere"):
+        start(port=1, username="s1", password_file=tmp_path / "nowhere")
+
+
+def command(command_id: str = "c1", *, expires_in_s: float = 60, **fields: Any) -> str:
+    expires_at = datetime.now(timezone.utc) + timedelta(seconds=expires_in_s)
+    order = Command(id=command_id, command="close_slide", expires_at=expires_at, **fields)
+    return order.model_dump_json(by_alias=True)
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_bad_commands_are_counted_and_good_ones_done_once(far_end: Any, start: Start, protocol: str) -> None:
+    station = start(protocol=protocol)
+    far_end.next("state")
+    far_end.send("command", b"\xff\x00 not JSON")
+    far_end.send("command", '{"command": "reboot"}')
+    far_end.send("command", b"[" * (MAX_COMMAND_BYTES + 1))
+    far_end.send("command", b"")
+    far_end.send("command", command("late", expires_in_s=-1))
+    far_end.send("command", command("good"))
+    far_end.send("command", command("good"))
+    far_end.send("command", command("other", slide="A-17"))
+    assert [station.commands.get(timeout=TIMEOUT_S).id for _ in range(2)] == ["good", "other"]
+    eventually(lambda: station.publisher.status.commands == 2)
+    assert station.publisher.status.refused_commands == {
+        "malformed": 3,
+        "oversized": 1,
+        "expired": 1,
+        "repeated": 1,
+    }
+
+
+def test_commands_beyond_the_rate_are_refused(far_end: Any, start: Start) -> None:
+    station = start(commands_per_minute=2)
+    far_end.next("state")
+    for number in range(5):
+        far_end.send("command", command(f"c{number}"))
+    eventually(lambda: station.publisher.status.refused_commands == {"too_many": 3})
+    assert station.publisher.status.commands == 2
+
+
+def test_a_command_that_fails_does_not_end_publishing(far_end: Any, start: Start, build: Build) -> None:
+    def fail(_command: Command) -> None:
+        raise CameraError("The camera is away.")
+
+    station = start(on_command=fail)
+    far_end.next("state")
+    far_end.send("command", command())
+    eventually(lambda: station.publisher.status.refused_commands == {"not_done": 1})
+    station.outbox.append(build)
+    far_end.next_record()
+
+
+def test_false_acknowledgements_delete_nothing(far_end: Any, start: Start, build: Build) -> None:
+    station = start()
+    station.outbox.append(build)
+    far_end.next_record()
+    far_end.send("ack", b"rubbish")
+    far_end.acknowledge(1, 1, station="other")
+    far_end.acknowledge(1, 700)
+    eventually(lambda: station.publisher.status.bad_acknowledgements == 3)
+    assert "two stations share one name" in station.publisher.status.problem
+    assert station.outbox.statistics().records == 1
+    far_end.acknowledge(1, 1)
+    eventually(lambda: station.outbox.statistics().records == 0)
+
+
+def test_only_the_newest_health_is_published(mosquitto: Mosquitto, far_end: Any, outbox: Outbox) -> None:
+    def health(frames: int) -> HealthRecord:
+        return HealthRecord(
+            site="ward",
+            station="s1",
+            boot=1,
+            recorded_at=datetime.now(timezone.utc),
+            uptime_s=1.0,
+            camera="streaming",
+            frames=frames,
+            frames_dropped=0,
+            fields=0,
+            refusals={},
+            latencies={},
+            queues={},
+            outbox_records=0,
+            outbox_bytes=0,
+            discarded=0,
+            disk_free_bytes=0,
+            memory_bytes=0,
+            broker="connected",
+        )
+
+    station = Station(outbox, MqttSettings(host=mosquitto.host, port=mosquitto.port))
+    for frames in range(3):
+        station.publisher.publish_health(health(frames))
+    station.publisher.start()
+    message = far_end.next("health")
+    station.publisher.stop(0)
+    assert HealthRecord.model_validate_json(message.payload).frames == 2
+    assert message.properties.MessageExpiryInterval <= 120
+
+
+def test_the_wait_between_attempts_grows_within_its_limits() -> None:
+    settings = MqttSettings(host="broker", reconnect_min_s=1, reconnect_max_s=60)
+    chance = random.Random(3)
+    for failures, limit_s in ((0, 1), (1, 2), (3, 8), (6, 60), (500, 60)):
+        waits = [backoff_s(failures, settings=settings, chance=chance) for _ in range(200)]
+        assert min(waits) >= 0.5
+        assert limit_s * 0.9 < max(waits) <= limit_s
