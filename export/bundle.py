@@ -186,8 +186,8 @@ def _refuse_size(site: Path, max_bytes: int) -> None:
     if (total := sum(sizes.values())) > max_bytes:
         largest = sorted(sizes, key=lambda each: -sizes[each])[:3]
         raise AssemblyError(
-            f"The bundle would be {total / 1e6:.1f} MB; {max_bytes / 1e6:.1f} MB are allowed. Its largest "
-            f"files: {', '.join(f'{each} {sizes[each] / 1e6:.1f} MB' for each in largest)}.",
+            f"The bundle would be {total / 1e6:.2f} MB; {max_bytes / 1e6:.2f} MB are allowed. Its largest "
+            f"files: {', '.join(f'{each} {sizes[each] / 1e6:.2f} MB' for each in largest)}.",
             remedy="Leave out a precision, or train smaller networks.",
         )
 

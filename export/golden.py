@@ -27,7 +27,7 @@ ANSWERS_NAME: Final = "golden/answers.json"
 _DECIMALS: Final = 5
 """Of scores, pixels and distances: far below every tolerance, and short to read."""
 
-_PNG_SETTINGS: Final = (cv2.IMWRITE_PNG_COMPRESSION, 9)
+_PNG_SETTINGS: Final = (cv2.IMWRITE_PNG_COMPRESSION, 6)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,12 @@ _EXAMPLE_PICTURES: Final = 2
 """Not one: the exporter takes an axis of size one for a constant."""
 
 
+_EXPORTABLE: Final = (
+    "Its forward must take uint8 (n, height, width, 3), use tensor operations alone, and hold for every "
+    "batch size."
+)
+
+
 def export_onnx(*, network: torch.nn.Module, signature: Signature, path: Path) -> Path:
     """Write ``network`` to ``path`` with an open batch axis and the outputs that ``signature`` names.
 
@@ -33,6 +39,7 @@ def export_onnx(*, network: torch.nn.Module, signature: Signature, path: Path) -
     """
     model = _exported(network.eval(), signature)
     _forget_origin(model)
+    _demand_open_batch(model, role=signature.role)
     check_graph(model, name=path.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(model.SerializeToString(deterministic=True))
@@ -81,12 +88,23 @@ def _exported(network: torch.nn.Module, signature: Signature) -> onnx.ModelProto
     except (RuntimeError, ValueError, TypeError) as error:
         raise GraphError(
             f"The {signature.role} cannot be exported: {error}",
-            remedy="Its forward must take uint8 (n, height, width, 3), use tensor operations alone, and "
-            "hold for every batch size.",
+            remedy=_EXPORTABLE,
         ) from error
     if program is None:
         raise GraphError(f"The exporter gave no program for the {signature.role}.")
     return program.model_proto
+
+
+def _demand_open_batch(model: onnx.ModelProto, *, role: str) -> None:
+    """The exporter fixes an axis to the example's size, without a word, where a network depends on it."""
+    for value in (*model.graph.input, *model.graph.output):
+        axes = value.type.tensor_type.shape.dim
+        if not axes or not axes[0].dim_param:
+            raise GraphError(
+                f"The {role} cannot be exported: its {value.name!r} holds for {_EXAMPLE_PICTURES} pictures "
+                "only.",
+                remedy=_EXPORTABLE,
+            )
 
 
 @contextlib.contextmanager

@@ -17,8 +17,8 @@ from edge.frame import Pixels
 from export.onnx import export_onnx
 from export.parity import TorchEngine, classifier_parity, demand_parity, detector_parity
 from export.parts import Facts, classifier_part, detector_part, signature_of
-from trainer.classification import deploy as classification
-from trainer.detection import deploy as detection
+from trainer.classification.deploy import load as load_classifier
+from trainer.detection.deploy import load as load_detector
 from trainer.facts import ClassifierFacts, DetectorFacts
 from trainer.run import RunDirectory
 
@@ -48,8 +48,8 @@ def read_trained(run: Path) -> Trained:
     """The network and facts of a run of either kind. Raises RunError when ``run`` is not finished."""
     directory = RunDirectory.open(run)
     if directory.facts(_Task).task == "detector":
-        return Trained(network=detection.load(run), facts=directory.facts(DetectorFacts))
-    return Trained(network=classification.load(run), facts=directory.facts(ClassifierFacts))
+        return Trained(network=load_detector(run), facts=directory.facts(DetectorFacts))
+    return Trained(network=load_classifier(run), facts=directory.facts(ClassifierFacts))
 
 
 def export_trained(trained: Trained, *, path: Path, pictures: Mapping[str, Pixels]) -> Agreement:
