@@ -99,7 +99,7 @@ class Health:
     def camera_state(self) -> CameraState:
         """What the camera does now; one that reconnects by itself knows better than its reader."""
         if isinstance(self._camera, Reconnecting):
-            return self._camera.state.value
+            return self._camera.state
         return self._capture.state
 
     def _refusals(self) -> Mapping[str, int]:
