@@ -272,7 +272,7 @@ class Publisher:
             self._problem(str(error))
             return
         self._window.delivered(delivered, now_s=self._monotonic_s())
-        self._status = replace(self._status, acknowledged=self._status.acknowledged + deleted)
+        self._progress(deleted)
 
     def _acknowledge(self, payload: bytes) -> None:
         try:
@@ -286,11 +286,15 @@ class Publisher:
         try:
             deleted = self._outbox.acknowledge(boot=ack.boot, sequence=ack.sequence)
         except StorageError as error:
-            self._status = replace(self._status, bad_acknowledgements=self._status.bad_acknowledgements + 1)
             self._problem(str(error))
+            self._status = replace(self._status, bad_acknowledgements=self._status.bad_acknowledgements + 1)
             return
         self._window.acknowledged(boot=ack.boot, sequence=ack.sequence, now_s=self._monotonic_s())
-        self._status = replace(self._status, acknowledged=self._status.acknowledged + deleted)
+        self._progress(deleted)
+
+    def _progress(self, deleted: int) -> None:
+        if deleted:
+            self._status = replace(self._status, acknowledged=self._status.acknowledged + deleted, problem="")
 
     def _obey(self, payload: bytes) -> None:
         try:

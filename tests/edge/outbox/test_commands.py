@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.contract.records import MAX_COMMAND_BYTES, Command
+from edge.errors import StorageError
+from edge.outbox.commands import CommandGate, Refusal
+
+NOW = datetime(2026, 3, 1, tzinfo=timezone.utc)
+
+
+class Station:
+    """A gate whose time and memory the test holds."""
+
+    def __init__(self, *, per_minute: int = 6) -> None:
+        self.now_s = 0.0
+        self.remembered: dict[str, datetime] = {}
+        self.disk_full = False
+        self.gate = CommandGate(
+            per_minute=per_minute,
+            remember=self.remember,
+            utc_now=lambda: NOW + timedelta(seconds=self.now_s),
+            monotonic_s=lambda: self.now_s,
+        )
+
+    def remember(self, command_id: str, *, expires_at: datetime) -> bool:
+        if self.disk_full:
+            raise StorageError("The disk is full.")
+        known = command_id in self.remembered
+        self.remembered[command_id] = expires_at
+        return not known
+
+    def judge(self, command_id: str = "a", *, expires_in_s: float = 600) -> Command | str:
+        payload = {"id": command_id, "command": "open_slide", "slide": "A-1"}
+        expires_at = NOW + timedelta(seconds=self.now_s + expires_in_s)
+        judged = self.gate.judge(json.dumps(payload | {"expires_at": expires_at.isoformat()}).encode())
+        return judged.reason if isinstance(judged, Refusal) else judged
+
+
+def test_a_command_passes_once() -> None:
+    station = Station()
+    judged = station.judge()
+    assert isinstance(judged, Command)
+    assert (judged.command, judged.slide) == ("open_slide", "A-1")
+    assert station.judge() == "repeated"
+
+
+def test_an_expired_command_is_not_remembered() -> None:
+    station = Station()
+    assert station.judge(expires_in_s=0) == "expired"
+    assert station.remembered == {}
+
+
+def test_the_bucket_fills_evenly_and_never_beyond_its_measure() -> None:
+    station = Station(per_minute=6)
+    answers = [station.judge(str(number)) for number in range(7)]
+    assert answers[6] == "too_many"
+    assert "too_many" not in answers[:6]
+    station.now_s = 10
+    assert isinstance(station.judge("7"), Command)
+    assert station.judge("8") == "too_many"
+    station.now_s = 10_000
+    assert [station.judge(f"later{number}") for number in range(7)].count("too_many") == 1
+
+
+def test_rubbish_costs_as_much_as_a_command() -> None:
+    station = Station(per_minute=2)
+    for _ in range(2):
+        refusal = station.gate.judge(b"rubbish")
+        assert isinstance(refusal, Refusal)
+        assert refusal.reason == "malformed"
+    assert station.judge() == "too_many"
+
+
+def test_zero_refuses_every_command() -> None:
+    assert Station(per_minute=0).judge() == "too_many"
+
+
+def test_what_cannot_be_noted_must_not_be_done() -> None:
+    station = Station()
+    station.disk_full = True
+    with pytest.raises(StorageError):
+        station.judge()
+
+
+def test_size_is_judged_before_anything_is_read() -> None:
+    refusal = Station().gate.judge(b"[" * (MAX_COMMAND_BYTES + 1))
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == "oversized"
+
+
+@settings(max_examples=60)
+@given(
+    st.binary(max_size=200)
+    | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(
+        lambda value: json.dumps(value).encode()
+    )
+)
+def test_no_payload_does_more_than_be_refused(payload: bytes) -> None:
+    refusal = Station().gate.judge(payload)
+    assert isinstance(refusal, Refusal)
+    assert len(refusal.detail) <= 200
