@@ -67,9 +67,9 @@ def draw_platelet(rng: np.random.Generator, *, center_um: tuple[float, float], u
     body = inside(depth, um_per_px=um_per_px, soft_um=0.4)
     core = np.clip(depth / np.float32(0.8 * outline.reach_um), 0, 1)
     granules = np.clip(0.45 + 0.6 * raster.noise(rng, scale_um=0.32), 0, 1.5) * core
-    dark = rng.uniform(0.7, 1.25)
+    dark = rng.uniform(0.5, 1.05)
     dyes = np.zeros((*raster.shape, DYES), dtype=np.float32)
     dyes[..., AZURE] = body * (0.16 + 0.55 * granules) * np.float32(dark)
     dyes[..., BLUE] = body * np.float32(0.3 * dark)
-    dyes[..., EOSIN] = body * np.float32(0.12)
+    dyes[..., EOSIN] = body * np.float32(0.06)
     return Patch(raster.x_px, raster.y_px, dyes, cover=0.8 * body)

@@ -26,8 +26,8 @@ DYES: Final = 4
 # smears of three laboratories against their clear background; each pair spans what was seen.
 _EOSIN: Final = ((0.030, 0.155, 0.150), (0.095, 0.175, 0.140))
 _ORANGE: Final = ((0.035, 0.330, 0.260), (0.080, 0.360, 0.220))
-_AZURE: Final = ((0.440, 0.610, 0.090), (0.400, 0.980, 0.260))
-_BLUE: Final = ((0.290, 0.190, 0.035), (0.270, 0.225, 0.060))
+_AZURE: Final = ((0.370, 0.600, 0.025), (0.400, 0.980, 0.260))
+_BLUE: Final = ((0.290, 0.190, 0.020), (0.270, 0.225, 0.060))
 
 MIXED_CLASSES: Final[Mapping[str, float]] = MappingProxyType(
     {
@@ -66,8 +66,8 @@ class Stain:
     def random(cls, rng: np.random.Generator) -> Self:
         """Stains of many laboratories, the weak and the strong."""
         return cls(
-            eosin=float(rng.uniform(0.65, 1.5)),
-            azure=float(rng.uniform(0.45, 1.3)),
+            eosin=float(rng.uniform(0.5, 1.4)),
+            azure=float(rng.uniform(0.35, 1.25)),
             blue=float(rng.uniform(0.6, 1.5)),
             redness=float(rng.uniform(0, 1)),
             shade=(

@@ -38,7 +38,9 @@ _PER_PLACE: Final = 1 + 3 * _CLUMPED
 _ON_RED: Final = 0.35
 """How often a platelet that falls on a red cell is let lie."""
 _TRIES: Final = 10
-_KEPT_TILES: Final = 4096
+_KEPT_TILES: Final = 512
+_HIDDEN: Final = 0.3
+"""Red cells nearer than this, in diameters, would look like one."""
 _WHITE, _RED, _PLATELET, _BARE = range(4)
 _REGION_UM: Final = 130.0
 
@@ -174,7 +176,9 @@ class Layout:
                     along = link - 0.5 * (chain - 1)
                     center = self._make_way(x + along * step[0], y + along * step[1], near)
                     identity = _identity(rng)
-                    if center is not None and not self._is_bare(*center):
+                    if center is None or self._is_bare(*center):
+                        continue
+                    if all(math.dist(center, each.center_um) > _HIDDEN * diameter_um for each in cells):
                         cells.append(
                             smear_object(
                                 kind=ObjectKind.RBC,

@@ -16,7 +16,7 @@ Box = tuple[float, float, float, float]
 """x0, y0, x1, y1."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SmearObject:
     """One red cell, platelet or white cell of a smear plane.
 
@@ -33,7 +33,7 @@ class SmearObject:
     fab: FabType | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PlacedObject:
     """An object as a picture shows it: its box clipped to the picture, and the share of the box left."""
 

@@ -21,7 +21,11 @@ from edge.contract.taxonomy import ObjectKind
 from edge.frame import Pixels
 
 _TILE_PX: Final = 256
-_LAID_TILES: Final = 512
+_LAID_TILES: Final = 128
+_LAYERS: Final = {ObjectKind.RBC: 0, ObjectKind.PLATELET: 1, ObjectKind.WBC: 2}
+_SINGLE: Final = 0.85
+_STACK: Final = 0.55
+"""Eosin of one red cell at its rim, and the most that a pile of others adds to it."""
 
 
 class SmearPlane:
@@ -107,6 +111,22 @@ class SmearPlane:
         np.clip(light * np.float32(255), 0, 255, out=light)
         return light.astype(np.uint8).reshape(height_px, width_px, 3)
 
+    def drawn_object(self, each: SmearObject, um_per_px: float) -> Patch:
+        """One object alone, on clear glass; always the same for the same object and pixel size."""
+        rng = stream(each.identity)
+        if each.kind is ObjectKind.RBC:
+            return draw_red_cell(
+                rng,
+                center_um=each.center_um,
+                diameter_um=self._population.red_cell_um,
+                pallor=self._population.pallor,
+                um_per_px=um_per_px,
+            )
+        if each.kind is ObjectKind.PLATELET or each.cell_class is None:
+            return draw_platelet(rng, center_um=each.center_um, um_per_px=um_per_px)
+        morphology = morphology_of(each.cell_class, each.fab)
+        return draw_white_cell(rng, morphology, center_um=each.center_um, um_per_px=um_per_px)
+
     def _drawn_tile(self, column: int, row: int, um_per_px: float) -> Pixels:
         key = (column, row, um_per_px)
         if key in self._drawn:
@@ -137,22 +157,6 @@ class SmearPlane:
             self._patch_bytes -= self._patches.popitem(last=False)[1].size_bytes
         return patch
 
-    def drawn_object(self, each: SmearObject, um_per_px: float) -> Patch:
-        """One object alone, on clear glass; always the same for the same object and pixel size."""
-        rng = stream(each.identity)
-        if each.kind is ObjectKind.RBC:
-            return draw_red_cell(
-                rng,
-                center_um=each.center_um,
-                diameter_um=self._population.red_cell_um,
-                pallor=self._population.pallor,
-                um_per_px=um_per_px,
-            )
-        if each.kind is ObjectKind.PLATELET or each.cell_class is None:
-            return draw_platelet(rng, center_um=each.center_um, um_per_px=um_per_px)
-        morphology = morphology_of(each.cell_class, each.fab)
-        return draw_white_cell(rng, morphology, center_um=each.center_um, um_per_px=um_per_px)
-
     def _tile(self, column: int, row: int) -> tuple[SmearObject, ...]:
         key = (column, row)
         if key not in self._laid:
@@ -160,9 +164,6 @@ class SmearPlane:
             if len(self._laid) > _LAID_TILES:
                 self._laid.popitem(last=False)
         return self._laid[key]
-
-
-_LAYERS: Final = {ObjectKind.RBC: 0, ObjectKind.PLATELET: 1, ObjectKind.WBC: 2}
 
 
 def _drawing_order(each: SmearObject) -> tuple[int, int]:
@@ -189,8 +190,3 @@ def _press(eosin: NDArray[np.float32]) -> None:
     deep = eosin > _SINGLE
     above = eosin[deep] - np.float32(_SINGLE)
     eosin[deep] = _SINGLE + _STACK * (1 - np.exp(-above / (2 * _STACK)))
-
-
-_SINGLE: Final = 0.85
-_STACK: Final = 0.55
-"""Eosin of one red cell at its rim, and the most that a pile of others adds to it."""
