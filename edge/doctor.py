@@ -133,12 +133,11 @@ def _broker(config: StationConfig) -> Finding:
         )
     # Under a name of its own: the station's own name would throw a running station off the broker.
     link = Link(
-        settings=config.mqtt,
+        settings=config.mqtt.model_copy(update={"session_expiry_s": 0}),
         client_id=f"leukoscope-{config.site}-{config.station}-doctor",
         will=None,
         subscriptions=(),
         post=lambda _event: None,
-        session_expiry_s=0,
     )
     link.open()
     link.close()

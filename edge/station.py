@@ -30,7 +30,7 @@ from edge.daemon.page_view import PageView
 from edge.daemon.problems import Problems
 from edge.daemon.slide_desk import Origin, SlideDesk, SlideError
 from edge.daemon.timing import StageClock
-from edge.errors import StorageError
+from edge.errors import CameraError, StorageError
 from edge.networks import Networks, open_networks
 from edge.outbox.publisher import Publisher
 from edge.outbox.store import Outbox
@@ -165,6 +165,11 @@ class Station:
     def finished(self) -> bool:
         """Whether a replay is at its end and every frame of it was seen to."""
         return self._observer.finished.is_set()
+
+    @property
+    def camera_failure(self) -> CameraError | None:
+        """Why the camera gave up; None while it gives frames, is away, or has come to its end."""
+        return self._capture.failure
 
     @property
     def saved_records(self) -> int:
@@ -335,12 +340,18 @@ def open_station(config: StationConfig) -> Iterator[Station]:
 
 
 def run_station(config: StationConfig, *, exit_when_finished: bool) -> None:
-    """Run until a signal says stop, or, if asked, until a replay is finished and delivered."""
+    """Run until a signal says stop, or, if asked, until a replay is finished and delivered.
+
+    Raises what ``open_station`` raises and, where the end of the replay is waited for, the CameraError that
+    ended it early.
+    """
     with told_to_stop() as stopping, open_station(config) as station:
         while not stopping.wait(_TICK_S):
             station.tick()
             if exit_when_finished and station.finished:
                 station.close_slide()
+                if station.camera_failure is not None:
+                    raise station.camera_failure
                 if config.mqtt is not None and not station.wait_until_delivered(stopping, _DELIVERY_S):
                     _log.warning("not everything was delivered; it stays in the outbox for the next run")
                 return

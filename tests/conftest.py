@@ -27,3 +27,12 @@ def mosquitto() -> Iterator[Mosquitto]:
         pytest.skip("mosquitto is not installed (Debian, Ubuntu: apt install mosquitto)")
     with Mosquitto() as broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def handmade_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a bundle whose networks were written by hand, not trained."""
+    from tests.bundles import make_bundle
+
+    place = tmp_path_factory.mktemp("handmade")
+    return make_bundle(place / "bundle", place).directory

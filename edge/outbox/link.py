@@ -75,7 +75,7 @@ class Link:
         *,
         settings: MqttSettings,
         client_id: str,
-        will: Publication,
+        will: Publication | None,
         subscriptions: Sequence[str],
         post: Callable[[Event], None],
     ) -> None:
@@ -172,7 +172,8 @@ class Link:
         client.on_publish = self._on_publish
         client.on_message = self._on_message
         client.on_subscribe = self._on_subscribe
-        client.will_set(self._will.topic, self._will.payload, qos=self._will.qos, retain=self._will.retain)
+        if (will := self._will) is not None:
+            client.will_set(will.topic, will.payload, qos=will.qos, retain=will.retain)
         if settings.username is not None:
             client.username_pw_set(settings.username, _password(settings))
         if settings.tls is not None:
