@@ -162,6 +162,7 @@ def test_analyze_writes_one_line_a_frame_and_names_what_it_cannot_read(tmp_path,
     assert f"{tmp_path / 'absent.jpg'}: cannot be read" in err
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert [line["frame"] for line in lines] == [str(image) for image in sorted(frames.iterdir())]
+    cells = [cell for line in lines for cell in line["cells"]]
     promised = {"box_px", "object", "score", "class", "probability", "probabilities", "out_of_distribution"}
     assert promised <= set(cells[0])
     assert min(cell["score"] for cell in cells) < 0.3
