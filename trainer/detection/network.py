@@ -40,15 +40,19 @@ class CentreNetwork(nn.Module):
     """Takes float RGB 0..255 as (n, 3, h, w), sides divisible by 32.
 
     The trunk's BatchNorm stays frozen in train mode: batches are small, and their frames are much alike.
+    ``frozen_stages`` of the trunk do not learn at all: what the first one sees (edges, spots, colours) is as
+    good for smears as for photographs, and learning it would cost nearly half of a step's time.
     """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, *, weights: str | Path | None) -> None:
+    def __init__(self, *, weights: str | Path | None, frozen_stages: int = 0) -> None:
         super().__init__()
         trunk = mobilenet_v2_trunk(weights=weights, blocks=_STAGES[-1][1])
         self.stages = nn.ModuleList([trunk[first:last] for first, last in _STAGES])
+        for stage in self.stages[:frozen_stages]:
+            stage.requires_grad_(requires_grad=False)
         self.context = _separable(_STAGE_CHANNELS[-1], _CHANNELS, kernel=5)
         self.laterals = nn.ModuleList([_pointwise(each, _CHANNELS) for each in _STAGE_CHANNELS[:-1]])
         self.smooth = nn.ModuleList(

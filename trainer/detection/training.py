@@ -37,23 +37,25 @@ class Settings:
     """One training. Shares are those of the scenes that show each origin; they are set in proportion.
 
     ``weights`` begins from a pretrained trunk (None: from noise); ``begin_with`` from another run's network.
-    ``rate`` is the heads' learning rate, the trunk's is ``trunk_share`` of it.
+    ``rate`` is the heads' learning rate, the trunk's is ``trunk_share`` of it; ``frozen_stages`` of it keep
+    what they came with, unless that is noise.
     """
 
     weights: str | None
     begin_with: Path | None = None
     lists: tuple[Split, ...] = ("train",)
-    epochs: int = 60
+    epochs: int = 52
     batch_size: int = 8
     rate: float = 1.5e-3
     trunk_share: float = 0.35
+    frozen_stages: int = 1
     warmup_steps: int = 60
     average_decay: float = 0.993
     virtual_fields: int = 160
     real_share: float = 0.68
     virtual_share: float = 0.16
     cell_share: float = 0.16
-    evaluate_every: int = 3
+    evaluate_every: int = 4
     seed: int = 0
 
 
@@ -90,7 +92,8 @@ def train(
 ) -> Mapping[str, float]:
     """Train from the start, or from where ``run`` stopped. Returns the best score."""
     torch.manual_seed(settings.seed)
-    network = CentreNetwork(weights=None if settings.begin_with else settings.weights)
+    frozen = settings.frozen_stages if settings.weights or settings.begin_with else 0
+    network = CentreNetwork(weights=None if settings.begin_with else settings.weights, frozen_stages=frozen)
     if settings.begin_with:
         network.load_state_dict(RunDirectory.open(settings.begin_with).require("last")["serving"])
     network.to(memory_format=torch.channels_last)
