@@ -17,7 +17,7 @@ help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
 
 demo: $(DEMO_DONE) ## install the station alone and open its page on a generated smear
-	$(DEMO_ENV)/bin/leukoscope-edge demo
+	$(DEMO_ENV)/bin/leukoscope-edge demo $(ARGS)
 
 test: $(TEST_DONE) system-packages ## install everything and run the whole suite
 	$(BIN)/python -m pytest -m "not nightly"
