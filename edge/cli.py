@@ -65,6 +65,7 @@ def demo(
         Path | None,
         typer.Option(help="A folder of smear images instead of the generated smear."),
     ] = None,
+    bundle: BundleOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Which generated smear.")] = 1,
     port: Annotated[int, typer.Option(min=0, max=65535, help="The page's port; 0 = any free one.")] = 8470,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
@@ -79,7 +80,13 @@ def demo(
     """Show the whole loop on this machine: smear, station, page, broker and collector."""
     run_demo(
         DemoOptions(
-            images=images, seed=seed, port=port, browser=browser, directory=directory, seconds=seconds
+            bundle=bundle,
+            images=images,
+            seed=seed,
+            port=port,
+            browser=browser,
+            directory=directory,
+            seconds=seconds,
         )
     )
 

@@ -30,6 +30,7 @@ _log = logging.getLogger(__name__)
 class DemoOptions:
     """What a person may choose of the demo; ``seconds`` None: until stopped."""
 
+    bundle: Path | None
     images: Path | None
     seed: int
     port: int
@@ -72,6 +73,7 @@ def _config(options: DemoOptions, directory: Path, broker: Broker) -> StationCon
         site="demo",
         station="microscope-1",
         state_dir=directory,
+        bundle=options.bundle,
         camera=camera,
         mqtt=MqttSettings(host=broker.host, port=broker.port, protocol=broker.protocol),
         page=PageSettings(port=options.port),
