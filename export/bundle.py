@@ -28,7 +28,8 @@ from edge.contract.manifest import (
     Precision,
     content_id,
 )
-from edge.engine.onnxruntime import OnnxRuntimeEngine
+from edge.engine.golden import check_golden
+from edge.engine.onnxruntime import OnnxRuntimeEngine, classifier_engine, detector_engine
 from edge.engine.signature import classifier_signature, detector_signature
 from export.card import model_card
 from export.errors import AssemblyError
@@ -63,8 +64,9 @@ def assemble(
     """Make the bundle at ``out``; what stood there stays until the new one is whole and was checked.
 
     The same ingredients give the same bytes and so the same id. Raises AssemblyError when the facts
-    contradict each other, a licence forbids shipping, the bundle is larger than ``max_bytes``, or ``out``
-    holds something that is not a bundle; EngineError when a network is not what its facts say.
+    contradict each other, a licence forbids shipping, the bundle is larger than ``max_bytes``, a precision
+    fails the golden set, or ``out`` holds something that is not a bundle; EngineError when a network is
+    not what its facts say.
     """
     _refuse_licences((*ingredients.detector_facts.sources, *ingredients.classifier_facts.sources))
     _refuse_occupied(out)
@@ -91,7 +93,7 @@ def assemble(
         (site / MODEL_CARD_NAME).write_text(card, "utf-8")
         _write_manifest(site, _manifest(ingredients, detector, classifier, golden, site=site))
         _refuse_size(site, max_bytes)
-        open_bundle(site)
+        _prove(open_bundle(site), threads=threads)
         _make_lasting(site)
         _replace(site, out)
     return open_bundle(out)
@@ -156,6 +158,22 @@ def _write_manifest(site: Path, manifest: Manifest) -> None:
 
 def _software() -> str:
     return f"leukoscope {importlib.metadata.version('leukoscope')}"
+
+
+def _prove(bundle: Bundle, *, threads: int) -> None:
+    """Hold every precision that both networks have to the golden set, as a station will."""
+    shared = set(bundle.manifest.detector.files) & set(bundle.manifest.classifier.files)
+    for precision in sorted(shared):
+        with (
+            detector_engine(bundle=bundle, threads=threads, precision=precision) as finder,
+            classifier_engine(bundle=bundle, threads=threads, precision=precision) as namer,
+        ):
+            report = check_golden(bundle=bundle, detector=finder, classifier=namer, precision=precision)
+        if not report.passed:
+            raise AssemblyError(
+                f"The bundle does not hold to its own answers: {report}.",
+                remedy="Leave that precision out, or quantize with more and better pictures.",
+            )
 
 
 def _files(site: Path) -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,16 +10,18 @@ from typing import Annotated, Final
 import typer
 
 from edge.bundle import open_bundle
+from edge.command_line import run_app
 from edge.engine.golden import check_golden
-from edge.engine.onnxruntime import classifier_engine, detector_engine
-from edge.errors import LeukoscopeError
+from edge.engine.onnxruntime import OnnxRuntimeEngine, classifier_engine, detector_engine
 from edge.frame import Pixels
 from export.bundle import Ingredients, assemble
 from export.errors import AssemblyError
 from export.golden import draw_golden_pictures
 from export.parity import parity_table
+from export.parts import signature_of
 from export.pictures import draw_cells, draw_frames, read_folder
-from export.trained import Trained, export_trained, parity, read_trained
+from export.quantize import quantize
+from export.trained import Trained, compare, export_trained, parity, read_trained
 from trainer.facts import ClassifierFacts, DetectorFacts
 
 app = typer.Typer(
@@ -67,6 +68,30 @@ def parity_command(
     """Compare an ONNX file with the network it was made from, by answer."""
     trained = read_trained(run)
     typer.echo(parity_table(parity(trained, path=file, pictures=_pictures(trained, pictures, limit))))
+
+
+@app.command("quantize")
+def quantize_command(
+    run: RunArgument,
+    file: Annotated[Path, typer.Argument(help="FP32 ONNX file that was exported from the run.")],
+    out: Annotated[Path, typer.Option("--out", help="The INT8 ONNX file to write.")],
+    pictures: Annotated[
+        Path, typer.Option("--pictures", help="Folder of real images; half calibrate, half compare.")
+    ],
+    limit: LimitOption = 200,
+) -> None:
+    """Write an INT8 file and compare it with the FP32 one on images it was not calibrated on."""
+    facts = read_trained(run).facts
+    known = list(read_folder(pictures, size=facts.input, limit=limit).items())
+    quantize(source=file, path=out, pictures=[picture for _, picture in known[::2]])
+    signature = signature_of(facts)
+    with (
+        OnnxRuntimeEngine(path=file, signature=signature, threads=1) as reference,
+        OnnxRuntimeEngine(path=out, signature=signature, threads=1, precision="int8") as engine,
+    ):
+        agreement = compare(facts, reference=reference, engine=engine, pictures=dict(known[1::2]))
+    typer.echo(parity_table(agreement))
+    typer.echo(f"{out}: {out.stat().st_size / 1e6:.2f} MB, {agreement.agreed_share:.1%} read the same")
 
 
 @app.command()
@@ -140,12 +165,8 @@ def inspect(
 
 
 def main() -> None:
-    """Run the command line; a fault that a person can mend is one message, not a traceback."""
-    try:
-        app()
-    except LeukoscopeError as error:
-        typer.echo(str(error), err=True)
-        sys.exit(error.exit_code)
+    """Run the command line."""
+    run_app(app)
 
 
 def _pictures(trained: Trained, folder: Path | None, limit: int) -> Mapping[str, Pixels]:
@@ -156,3 +177,7 @@ def _pictures(trained: Trained, folder: Path | None, limit: int) -> Mapping[str,
     else:
         drawn = draw_cells(facts=trained.facts, count=_GENERATED_PICTURES)
     return {f"generated {place}": picture for place, picture in enumerate(drawn)}
+
+
+if __name__ == "__main__":
+    main()
