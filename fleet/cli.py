@@ -1,0 +1,217 @@
+"""The collector's commands."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import signal
+import sys
+import threading
+from enum import Enum
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from edge.command_line import run_app
+from fleet.collector import Collector
+from fleet.queries import CellRow, open_queries
+from fleet.settings import BrokerAccess, parse_address
+from fleet.store import FleetStore
+
+app = typer.Typer(
+    help="Take what stations publish, keep it, and look at it. Not for diagnosis: a morphologist decides.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+DatabaseOption = Annotated[
+    Path, typer.Option("--database", "-d", help="The collector's SQLite file.", show_default=False)
+]
+
+_CELL_COLUMNS = (
+    "site",
+    "station",
+    "boot",
+    "sequence",
+    "slide",
+    "field",
+    "captured_at",
+    "bundle",
+    "cell",
+    "object",
+    "score",
+    "class",
+    "probability",
+    "doubtful",
+    "out_of_distribution",
+    "x0_px",
+    "y0_px",
+    "x1_px",
+    "y1_px",
+    "reviewed_class",
+    "reviewer",
+    "reviewed_at",
+)
+
+
+class Protocol(str, Enum):
+    """An MQTT version."""
+
+    V5 = "5"
+    V311 = "3.1.1"
+
+
+@app.command()
+def collect(
+    *,
+    broker: Annotated[
+        str, typer.Option("--broker", help="HOST, HOST:PORT or mqtts://HOST:PORT.", show_default=False)
+    ],
+    database: DatabaseOption,
+    protocol: Annotated[Protocol, typer.Option(help="The MQTT version the broker speaks.")] = Protocol.V5,
+    ca_file: Annotated[
+        Path | None, typer.Option(help="Authorities that may vouch for the broker (PEM).")
+    ] = None,
+    certificate_file: Annotated[Path | None, typer.Option(help="The collector's certificate (PEM).")] = None,
+    key_file: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
+    username: Annotated[str | None, typer.Option(help="Where the broker asks for one.")] = None,
+    password_file: Annotated[
+        Path | None, typer.Option(help="File with the password in its first line.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Tells collectors of one broker apart.")] = "main",
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every batch.")] = False,
+) -> None:
+    """Listen to all stations of a broker until told to stop."""
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    host, port, tls = parse_address(broker)
+    access = BrokerAccess(
+        host=host,
+        port=port,
+        protocol=protocol.value,
+        tls=tls or ca_file is not None,
+        ca_file=ca_file,
+        certificate_file=certificate_file,
+        key_file=key_file,
+        username=username,
+        password_file=password_file,
+        name=name,
+    )
+    leave = threading.Event()
+
+    def told_to_stop(_signal: int, _frame: FrameType | None) -> None:
+        leave.set()
+
+    signal.signal(signal.SIGTERM, told_to_stop)
+    signal.signal(signal.SIGINT, told_to_stop)
+    with FleetStore(database) as store:
+        collector = Collector(access=access, store=store)
+        collector.start()
+        leave.wait()
+        collector.stop()
+
+
+@app.command()
+def stations(database: DatabaseOption) -> None:
+    """List the stations, and what of theirs is here or missing."""
+    with open_queries(database) as queries:
+        for row in queries.stations():
+            state = row.state.state if row.state else "unknown"
+            faults = [
+                f"{count} {word}"
+                for count, word in (
+                    (row.missing, "missing"),
+                    (row.discarded, "discarded by the station"),
+                    (row.not_understood, "not understood"),
+                    (row.conflicts, "in conflict"),
+                )
+                if count
+            ]
+            typer.echo(
+                f"{row.site}/{row.station}: {state}, {row.records} records"
+                f"{''.join(', ' + fault for fault in faults)}, last {row.last_received_at or 'never'}"
+            )
+        rejected = queries.rejected()
+    if rejected:
+        last = rejected[-1]
+        typer.echo(
+            f"{len(rejected)} messages were rejected; the last at {last.received_at} on {last.topic}: "
+            f"{last.reason}"
+        )
+
+
+@app.command()
+def slides(database: DatabaseOption) -> None:
+    """List the slide sessions with their differential."""
+    with open_queries(database) as queries:
+        for slide in queries.slides():
+            typer.echo(
+                f"{slide.stamp.site}/{slide.stamp.key.station} {slide.slide}: {slide.state}, "
+                f"{slide.fields} fields, {slide.named_cells} named cells, {slide.doubtful_cells} doubtful, "
+                f"{slide.out_of_distribution_cells} out of distribution"
+            )
+            for row in slide.differential:
+                typer.echo(
+                    f"  {row.cell_class:<24} {row.count:>5}  {row.share:6.1%}  "
+                    f"95% interval {row.low:.1%} to {row.high:.1%}"
+                )
+
+
+@app.command()
+def cells(
+    database: DatabaseOption,
+    destination: Annotated[
+        str, typer.Option("--csv", help="Where the table goes; '-' for standard output.")
+    ] = "-",
+) -> None:
+    """Write every cell as a line of CSV, with the person's label beside the machine's."""
+    with open_queries(database) as queries:
+        if destination == "-":
+            writer = csv.writer(sys.stdout)
+            writer.writerow(_CELL_COLUMNS)
+            writer.writerows(_cell_line(row) for row in queries.cells())
+            return
+        with Path(destination).open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(_CELL_COLUMNS)
+            writer.writerows(_cell_line(row) for row in queries.cells())
+
+
+def _cell_line(row: CellRow) -> tuple[object, ...]:
+    record, cell, review = row.record, row.cell, row.review
+    return (
+        record.stamp.site,
+        record.stamp.key.station,
+        record.stamp.key.boot,
+        record.stamp.key.sequence,
+        record.slide,
+        record.field,
+        record.captured_at.isoformat(),
+        record.stamp.bundle,
+        row.index,
+        cell.object.value,
+        cell.score,
+        cell.cell_class,
+        cell.probability,
+        cell.doubtful,
+        cell.out_of_distribution,
+        *cell.box_px,
+        review.reviewed_class if review else None,
+        review.reviewer if review else None,
+        review.reviewed_at.isoformat() if review else None,
+    )
+
+
+def main() -> None:
+    """Run the command line."""
+    run_app(app)
+
+
+if __name__ == "__main__":
+    main()
