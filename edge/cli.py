@@ -13,6 +13,7 @@ from typing import Annotated, TextIO
 import typer
 
 from edge.bundle import open_bundle, starter_bundle
+from edge.command_line import run_app
 from edge.config import load_config
 from edge.demo import DemoOptions, run_demo
 from edge.doctor import Grade, examine
@@ -196,13 +197,9 @@ def _report_unreadable(unreadable: list[ImageError]) -> None:
 
 
 def main() -> None:
-    """Run the command line; a fault that a person can mend ends in one message and its own exit code."""
+    """Run the command line."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    try:
-        app()
-    except LeukoscopeError as error:
-        typer.echo(str(error), err=True)
-        sys.exit(error.exit_code)
+    run_app(app)
 
 
 if __name__ == "__main__":

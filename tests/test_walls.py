@@ -8,12 +8,19 @@ import pytest
 from tests.conftest import REPOSITORY
 
 HOUSE = ("edge", "trainer", "export", "fleet")
-GROUND = {"edge.contract", "edge.vision", "edge.camera.virtual_slide", "edge.errors", "edge.frame"}
+GROUND = {
+    "edge.contract",
+    "edge.vision",
+    "edge.camera.virtual_slide",
+    "edge.errors",
+    "edge.frame",
+    "edge.command_line",
+}
 ALLOWED = {
     "edge": {"edge"},
     "trainer": {"trainer", *GROUND},
     "export": {"export", "trainer", "edge.engine", "edge.bundle", *GROUND},
-    "fleet": {"fleet", "edge.contract", "edge.errors"},
+    "fleet": {"fleet", "edge.contract", "edge.errors", "edge.command_line"},
 }
 WORKSHOP_ONLY = {"torch", "torchvision", "onnx", "sklearn", "scipy", "matplotlib", "tqdm"}
 IO = {"socket", "sqlite3", "paho", "fastapi", "uvicorn", "subprocess", "requests", "http", "urllib"}

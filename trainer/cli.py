@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
-from edge.errors import LeukoscopeError
+from edge.command_line import run_app
 from trainer.classification.cli import app as classifier
 from trainer.detection.cli import app as detector
 
@@ -20,9 +18,9 @@ app.add_typer(classifier, name="classifier")
 
 
 def main() -> None:
-    """Run the command line; a fault that a person can mend is told in a line, without a traceback."""
-    try:
-        app()
-    except LeukoscopeError as error:
-        typer.echo(f"leukoscope-trainer: {error}", err=True)
-        sys.exit(error.exit_code)
+    """Run the command line."""
+    run_app(app)
+
+
+if __name__ == "__main__":
+    main()
