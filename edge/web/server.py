@@ -84,6 +84,7 @@ class PageServer:
             lifespan="off",
             limit_concurrency=128,
             log_config=None,
+            log_level="warning",
             loop="asyncio",
             server_header=False,
             timeout_graceful_shutdown=2,

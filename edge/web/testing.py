@@ -126,7 +126,7 @@ class FakeStation:
         with self._changed:
             return PageState(
                 version=self._version,
-                software="0.1.0",
+                software="leukoscope 0.1.0",
                 engine="drawn, not inferred",
                 bundle=BundleView(
                     name="starter",
@@ -276,9 +276,9 @@ class FakeStation:
             fields=self._fields,
             refusals=dict(self._refusals),
             latencies={
-                "detect": StageLatency(p50_ms=41.2, p99_ms=58.9),
-                "classify": StageLatency(p50_ms=12.8, p99_ms=21.4),
-                "record": StageLatency(p50_ms=1.9, p99_ms=6.3),
+                "analysis": StageLatency(p50_ms=54.0, p99_ms=80.3),
+                "saving": StageLatency(p50_ms=1.9, p99_ms=6.3),
+                "frame_to_record": StageLatency(p50_ms=57.8, p99_ms=91.2),
             },
             queues={"frames": 0, "fields": min(2, self._fields)},
             outbox_records=self._unacknowledged,

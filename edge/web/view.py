@@ -157,7 +157,10 @@ class StationView(Protocol):
         ...
 
     def cell_jpeg(self, cell_id: str) -> bytes | None:
-        """The crop of one cell; None where it is not, or no longer, kept."""
+        """The crop of one cell; None where it is not, or no longer, kept.
+
+        Those of the newest twelve of each group are, and some of the older ones.
+        """
         ...
 
     def gallery(self) -> tuple[GalleryGroup, ...]:

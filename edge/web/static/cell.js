@@ -5,8 +5,9 @@ import { className, percent } from "./words.js";
 
 export const showCell = ({ id, result }, blasts) => {
   const picture = find("cell-picture");
+  picture.alt = "The cell, cut from its field";
+  picture.onerror = () => (picture.alt = "The station no longer keeps the picture of this cell");
   picture.src = `api/cells/${id}.jpg`;
-  picture.alt = `The cell, cut from its field`;
   say(find("cell-title"), title(result));
   say(find("cell-note"), note(result));
   const probabilities = Object.entries(result.probabilities ?? {}).sort(([, a], [, b]) => b - a);

@@ -4,6 +4,8 @@ import { find, keyed, make, mark, say } from "./element.js";
 import { className, count, wholePercent } from "./words.js";
 
 const REFRESH_MS = 1000;
+// Fewer than the station keeps: what is asked for is then still there on a fast slide.
+const SHOWN = 12;
 const APART = ["doubtful", "out_of_distribution"];
 
 export class Gallery {
@@ -67,7 +69,7 @@ export class Gallery {
 
   #fill(cells) {
     for (const element of this.#elements()) {
-      const group = (cells.get(element.dataset.kind) ?? []).filter((cell) => cell.id);
+      const group = (cells.get(element.dataset.kind) ?? []).filter((cell) => cell.id).slice(0, SHOWN);
       const byId = new Map(group.map((cell) => [cell.id, cell]));
       keyed(element.lastElementChild, [...byId.keys()], (id) => this.#thumb(byId.get(id)));
     }
@@ -79,6 +81,8 @@ export class Gallery {
     const picture = make("img", { src: `api/cells/${cell.id}.jpg`, alt: "", decoding: "async" });
     const button = make("button", { className: "thumb", type: "button", title: words, ariaLabel: words }, picture);
     button.addEventListener("click", () => this.#onCell(cell));
-    return make("li", {}, button);
+    const place = make("li", {}, button);
+    picture.addEventListener("error", () => place.remove()); // its crop is no longer kept
+    return place;
   }
 }

@@ -31,8 +31,8 @@ export const showHealth = (state) => {
     ["running", duration(health.uptime_s)],
   ]);
   facts("times", Object.entries(health.latencies).map(([stage, { p50_ms: half, p99_ms: most }]) =>
-    [stageName(stage).toLowerCase(), `${milliseconds(half)} ms`, "", `99% within ${milliseconds(most)} ms`]));
-  const lines = [`${bundle.name}, release ${bundle.release}`, bundle.id, state.engine, `Leukoscope ${state.software}`];
+    [stageName(stage), String(milliseconds(half)), "", `99% within ${milliseconds(most)} ms`]));
+  const lines = [`${bundle.name}, release ${bundle.release}`, bundle.id, state.engine, state.software];
   keyed(find("networks"), lines, (line) => make("li", { title: line }, line));
 };
 

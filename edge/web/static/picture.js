@@ -124,13 +124,17 @@ export class Picture {
       say(find("caption"), !camera ? "\u00a0" : refused ? `Not taken: ${refused.toLowerCase()}` : "Taken as a field");
       say(find("caption-hint"), hint);
     } else {
-      say(find("caption"), field ? `Field ${count(field.field)} of ${field.slide}: ${this.#found(field)}` : "\u00a0");
+      say(find("caption"), field ? `Field ${count(field.field)}${this.#elsewhere(field)}: ${this.#found(field)}` : "\u00a0");
       say(find("caption-hint"), refused ? `Now: ${refused.toLowerCase()}, ${hint}` : "");
     }
     say(find("picture-none"), this.#mode === "field" ? "Waiting for the first field" : "Waiting for the camera");
     find("picture-none").hidden = this.#shown !== null;
     this.#canvas.hidden = this.#shown === null;
     this.#canvas.setAttribute("aria-label", this.#label(field));
+  }
+
+  #elsewhere(field) {
+    return field.slide === this.#state?.slide?.name ? "" : ` of ${field.slide}`;
   }
 
   #found(field) {
@@ -169,7 +173,8 @@ export class Picture {
     const cells = (field?.cells ?? []).filter((cell) => this.#kinds.has(cell.result.object));
     const [whites, others] = [cells.filter(isWhite), cells.filter((cell) => !isWhite(cell))];
     for (const { result } of [...others, ...whites]) this.#box(result, scale);
-    for (const { result } of whites) this.#name(result, scale);
+    const taken = [];
+    for (const { result } of whites) this.#name(result, scale, taken);
     this.#canvas.dataset.sequence = field ? String(field.sequence) : "camera";
     this.#canvas.dataset.boxes = String(cells.length);
   }
@@ -193,7 +198,7 @@ export class Picture {
     context.setLineDash([]);
   }
 
-  #name(result, scale) {
+  #name(result, scale, taken) {
     const context = this.#context;
     const ratio = window.devicePixelRatio || 1;
     const words = this.#isBlast(result) ? `◆ ${label(result)}` : label(result);
@@ -201,9 +206,12 @@ export class Picture {
     const [width, height] = [context.measureText(words).width + 12 * ratio, 21 * ratio];
     const [x0, y0, , y1] = result.box_px.map((edge) => edge * scale);
     const x = Math.max(0, Math.min(x0 - 2 * ratio, this.#canvas.width - width));
-    // Above the box; below it where there is no room above; inside it where there is none below either.
-    const below = y1 + height <= this.#canvas.height ? y1 : y0;
-    const y = y0 >= height ? y0 - height : below;
+    // Above the box, or below it, or inside it: the first place that is in the picture and free.
+    const places = [y0 - height, y1, y0, y1 - height].filter((top) => top >= 0 && top + height <= this.#canvas.height);
+    const free = (top) => taken.every((other) =>
+      x + width <= other.x || other.x + other.width <= x || top + height <= other.y || other.y + height <= top);
+    const y = places.find(free) ?? places[0] ?? 0;
+    taken.push({ x, y, width });
     context.fillStyle = this.#ink(result);
     context.beginPath();
     context.roundRect(x, y, width, height, 4 * ratio);

@@ -18,7 +18,8 @@ const REFUSALS = {
   already_counted: ["Already counted", "move on"],
 };
 
-const CAMERAS = { streaming: "gives frames", lost: "lost", finished: "at its end", starting: "starting" };
+const CAMERAS = { streaming: "working", lost: "lost", finished: "at its end", starting: "starting" };
+const STAGES = { frame_to_record: "in all" };
 const BROKERS = { connected: "connected", disconnected: "away", off: "none set" };
 
 const plain = (code) => {
@@ -32,7 +33,7 @@ export const refusalName = (reason) => REFUSALS[reason]?.[0] ?? plain(reason);
 export const refusalHint = (reason) => REFUSALS[reason]?.[1] ?? "";
 export const cameraState = (state) => CAMERAS[state] ?? plain(state);
 export const brokerState = (state) => BROKERS[state] ?? plain(state);
-export const stageName = plain;
+export const stageName = (stage) => STAGES[stage] ?? stage.replaceAll("_", " ");
 
 export const percent = (share) => `${(100 * share).toFixed(1)}%`;
 export const wholePercent = (share) => `${Math.round(100 * share)}%`;

@@ -33,6 +33,17 @@ def server(station):
         yield server
 
 
+@pytest.fixture(scope="module")
+def refusing_server():
+    """One server for all requests that must change nothing."""
+    station = FakeStation()
+    station.advance()
+    with PageServer(view=station, port=0) as server:
+        before = station.snapshot().slide
+        yield server
+        assert station.snapshot().slide == before
+
+
 def connection(server):
     return closing(http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=PATIENCE_S))
 
@@ -98,8 +109,8 @@ def test_an_unchanged_camera_picture_is_not_sent_again(server, station):
         ("/static/../server.py", "nothing at this address"),
     ],
 )
-def test_what_is_not_there_is_said_in_words(server, path, words):
-    status, told = ask_json(server, path)
+def test_what_is_not_there_is_said_in_words(refusing_server, path, words):
+    status, told = ask_json(refusing_server, path)
     assert status == 404
     assert words in told["fault"]
 
@@ -107,8 +118,8 @@ def test_what_is_not_there_is_said_in_words(server, path, words):
 @pytest.mark.parametrize(
     "path", ["/api/cells/..%2F..%2Fkey.jpg", "/api/cells/a.b.jpg", "/api/field.jpg?sequence=x"]
 )
-def test_names_that_can_name_nothing_are_refused(server, path):
-    status, told = ask_json(server, path)
+def test_names_that_can_name_nothing_are_refused(refusing_server, path):
+    status, told = ask_json(refusing_server, path)
     assert status in {404, 422}
     assert told["fault"]
 
@@ -138,9 +149,9 @@ def test_events_begin_with_the_state_and_follow_the_station(server, station):
         while True:
             name, told = read_event(stream)
             assert name == "state"
-            if told["state"]["health"]["fields"] == 5:
+            if told["field"]["sequence"] == 5:
                 break
-        assert told["field"]["sequence"] == 5
+        assert told["state"]["health"]["fields"] == 5
         stream.close()
 
 
@@ -175,12 +186,13 @@ def test_a_slide_is_closed_and_opened(server, station):
 
 
 @pytest.mark.parametrize("slide", ["", "   ", "x" * 65, "a\nb", "a\x00b", 7, {"name": "x"}])
-def test_a_name_that_cannot_be_a_slides_is_refused_in_words(server, station, slide):
-    status, told = ask_json(server, "/api/slide/open", method="POST", body={"slide": slide}, headers=ORDER)
+def test_a_name_that_cannot_be_a_slides_is_refused_in_words(refusing_server, slide):
+    status, told = ask_json(
+        refusing_server, "/api/slide/open", method="POST", body={"slide": slide}, headers=ORDER
+    )
     assert status == 422
     assert "slide" in told["fault"]
     assert "1 to 64" in told["remedy"]
-    assert station.snapshot().slide.name == "slide-0001"
 
 
 @pytest.mark.parametrize(
@@ -192,16 +204,15 @@ def test_a_name_that_cannot_be_a_slides_is_refused_in_words(server, station, sli
         (413, ORDER | {"Content-Length": "100000"}),
     ],
 )
-def test_foreign_orders_change_nothing(server, station, status, headers):
-    answered, told = ask_json(server, "/api/slide/close", method="POST", body={}, headers=headers)
+def test_foreign_orders_change_nothing(refusing_server, status, headers):
+    answered, told = ask_json(refusing_server, "/api/slide/close", method="POST", body={}, headers=headers)
     assert answered == status
     assert told["remedy"]
-    assert station.snapshot().slide.state == "open"
 
 
 @pytest.mark.parametrize("path", ["/", "/station.js", "/api/state", "/api/nothing"])
-def test_every_answer_keeps_foreign_content_out(server, path):
-    answer, _ = ask(server, path)
+def test_every_answer_keeps_foreign_content_out(refusing_server, path):
+    answer, _ = ask(refusing_server, path)
     policy = answer.getheader("Content-Security-Policy")
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
