@@ -16,7 +16,6 @@ from edge.camera.video import VideoCamera, is_live, without_password
 from edge.errors import CameraError
 
 FRAMES = 12
-_END = b"--frame--\r\n"
 
 
 def picture(number: int) -> np.ndarray:
@@ -40,11 +39,14 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Stream:
-    """A network camera on the loopback; ``kill`` cuts its connections and its port."""
+    """A network camera on the loopback; ``kill`` cuts its connections and its port.
 
-    def __init__(self, *, port: int = 0) -> None:
+    ``stalls_after`` frames it falls silent, its connections open.
+    """
+
+    def __init__(self, *, port: int = 0, stalls_after: int | None = None) -> None:
         self._cut = threading.Event()
-        self.served = threading.Semaphore(0)
+        self._stalls_after = stalls_after
         handler = type("Handler", (_Mjpeg,), {"stream": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
         self._server.daemon_threads = True
@@ -56,9 +58,10 @@ class Stream:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/smear.mjpg"
 
-    @property
-    def cut(self) -> bool:
-        return self._cut.wait(0.01)
+    def is_over(self, sent: int) -> bool:
+        """Whether the sender is cut; a stalled one waits for that in silence."""
+        stalled = self._stalls_after is not None and sent >= self._stalls_after
+        return self._cut.wait(None if stalled else 0.01)
 
     def kill(self) -> None:
         self._cut.set()
@@ -76,7 +79,7 @@ class _Mjpeg(BaseHTTPRequestHandler):
         self.end_headers()
         number = 0
         try:
-            while not self.stream.cut:
+            while not self.stream.is_over(number):
                 done, jpeg = cv2.imencode(".jpg", cv2.cvtColor(picture(number % 10), cv2.COLOR_RGB2BGR))
                 assert done
                 head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {jpeg.size}\r\n\r\n"
@@ -182,6 +185,19 @@ def test_a_stream_that_vanishes_and_returns_goes_on() -> None:
     assert indices == list(range(len(before) + len(after)))
     assert states == ["streaming", "lost", "streaming"]
     assert len(attempts) == 2, "the first attempt met a closed port"
+
+
+def test_a_stream_that_falls_silent_is_lost() -> None:
+    sender = Stream(stalls_after=40)
+    try:
+        with VideoCamera(source=sender.url, timeout_s=0.5) as camera:
+            # The first picture proves the opening, and has gone stale by now.
+            read = [camera.read() for _ in range(39)]
+            with pytest.raises(CameraError, match="stopped"):
+                camera.read()
+        assert None not in read
+    finally:
+        sender.kill()
 
 
 def test_passwords_are_never_shown() -> None:
