@@ -121,14 +121,18 @@ def measure_lab(pixels: Pixels) -> LabStatistics:
     )
 
 
-def transfer_lab(pixels: Pixels, *, target: LabStatistics, share: float = 1.0) -> Pixels:
+def transfer_lab(
+    pixels: Pixels, *, target: LabStatistics, source: LabStatistics | None = None, share: float = 1.0
+) -> Pixels:
     """The picture with mean and deviation in CIELAB moved by ``share`` towards the target's.
 
+    ``source`` is the picture's own statistics, measured here where not given (a part's may be given: then
+    that part takes on the target's colours).
     Reinhard et al., Color transfer between images (2001), in CIELAB. The stretch of a channel is kept
     within one third and three, so that a flat picture does not become noise.
     """
     lab = cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB).astype(np.float32)
-    own = measure_lab(pixels)
+    own = source or measure_lab(pixels)
     stretch = np.clip(target.deviation / own.deviation, 1 / 3, 3) ** share
     mean = own.mean + (target.mean - own.mean) * share
     moved = (lab - own.mean) * stretch.astype(np.float32) + mean.astype(np.float32)

@@ -157,16 +157,16 @@ def sources(samples: tuple[CellSample, ...]) -> tuple[DataSource, ...]:
             "AML-Cytomorphology_LMU",
             "CC BY 3.0",
             (
-                "Matek, Schwarz, Marr, Spiekermann: A Single-cell Morphological Dataset of Leukocytes from AML "
-                "Patients and Non-malignant Controls, The Cancer Imaging Archive, 2019"
+                "Matek, Schwarz, Marr, Spiekermann: A Single-cell Morphological Dataset of Leukocytes from "
+                "AML Patients and Non-malignant Controls, The Cancer Imaging Archive, 2019"
             ),
         ),
         BARCELONA: (
             "PBC dataset, Hospital Clinic Barcelona",
             "CC BY 4.0",
             (
-                "Acevedo, Merino, Alferez, Molina, Boldu, Rodellar: A dataset of microscopic peripheral blood "
-                "cell images for development of automatic recognition systems, Data in Brief, 2020"
+                "Acevedo, Merino, Alferez, Molina, Boldu, Rodellar: A dataset of microscopic peripheral "
+                "blood cell images for development of automatic recognition systems, Data in Brief, 2020"
             ),
         ),
         BCCD: (
