@@ -156,6 +156,7 @@ def create_app(*, view: StationView, feed: Feed, pictures: FieldPictures, remote
     app.add_exception_handler(LeukoscopeError, _mendable)
     app.add_exception_handler(StarletteHTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(Exception, _unexpected)
     return app
 
 
@@ -186,6 +187,12 @@ def _http_error(_: Request, error: Exception) -> Response:
         raise error
     fault = "There is nothing at this address." if error.detail == "Not Found" else str(error.detail)
     return JSONResponse({"fault": fault, "remedy": ""}, status_code=error.status_code, headers=error.headers)
+
+
+def _unexpected(_: Request, __: Exception) -> Response:
+    # Starlette raises it again after this answer, so that it stands in the log with its trace.
+    fault = "The station failed at this request; its log says why."
+    return JSONResponse({"fault": fault, "remedy": "Try again, and report it if it stays."}, status_code=500)
 
 
 def _malformed(_: Request, error: Exception) -> Response:

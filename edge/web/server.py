@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import logging
 import socket
 import threading
@@ -46,7 +47,7 @@ class PageServer:
         self._host = host
         self._port = port
         machine = socket.gethostname().lower()
-        self._names = frozenset({"localhost", machine, f"{machine}.local", *names})
+        self._names = frozenset({"localhost", host.lower(), machine, f"{machine}.local", *names})
         self._remote_control = remote_control
         self._socket: socket.socket | None = None
         self._feed: Feed | None = None
@@ -58,7 +59,7 @@ class PageServer:
         """Where a browser on this machine finds the page. Raises PageError before ``start``."""
         if self._socket is None:
             raise PageError("The page is not served yet.", remedy="Start the server first.")
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self._host, self._host)  # noqa: S104
+        host = _reachable(self._host)
         port = self._socket.getsockname()[1]
         return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
@@ -120,6 +121,17 @@ class PageServer:
     ) -> None:
         """``stop``."""
         self.stop()
+
+
+def _reachable(host: str) -> str:
+    """The host for this machine's own browser: "any address" is none that can be opened."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host or "127.0.0.1"
+    if not address.is_unspecified:
+        return host
+    return "127.0.0.1" if isinstance(address, ipaddress.IPv4Address) else "::1"
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import ipaddress
 import json
 import socket
 import threading
@@ -172,6 +173,43 @@ def test_pages_beyond_the_limit_are_told_why(server):
     finally:
         for link in links:
             link.close()
+
+
+def test_places_come_back_when_pages_are_closed(server):
+    for _ in range(2):
+        streams = []
+        for _ in range(MAX_WATCHERS):
+            link = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=PATIENCE_S)
+            for _ in range(1000):  # each try is a round trip: time for the server to notice the closed ones
+                link.request("GET", "/api/events")
+                stream = link.getresponse()
+                if stream.status == 200:
+                    break
+                stream.read()
+            assert stream.status == 200
+            streams.append((link, stream))
+        for link, stream in streams:
+            stream.close()
+            link.close()
+
+
+def test_what_nobody_foresaw_is_answered_in_words_and_logged(caplog):
+    class Broken(FakeStation):
+        def gallery(self):
+            raise ZeroDivisionError
+
+    with PageServer(view=Broken(), port=0) as server:
+        status, told = ask_json(server, "/api/gallery")
+        assert status == 500
+        assert "its log says why" in told["fault"]
+        assert ask(server, "/api/state")[0].status == 200
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_page_for_all_addresses_is_opened_on_this_machine_by_loopback(station):
+    with PageServer(view=station, host=str(ipaddress.IPv4Address(0)), port=0) as server:
+        assert server.url.startswith("http://127.0.0.1:")
+        assert ask(server, "/")[0].status == 200
 
 
 def test_a_slide_is_closed_and_opened(server, station):
