@@ -8,6 +8,7 @@ distance as a share of the distance limit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -177,16 +178,18 @@ def compare_detections(
 def compare_cell(
     *, picture: str, expected: CellAnswer, found: CellAnswer, classifier: Classifier
 ) -> Difference:
-    """The difference of one cell's answers."""
+    """The difference of one cell's answers; infinite where the found one is not made of numbers."""
     distance = abs(found.distance - expected.distance) / max(abs(classifier.distance_limit.value), 1e-9)
-    probability = max(
+    probabilities = [
         abs(one - other) for one, other in zip(expected.probabilities, found.probabilities, strict=True)
-    )
+    ]
+    # Comparisons with NaN are false, so that a maximum would hide it.
+    sound = all(math.isfinite(each) for each in (*found.probabilities, found.distance))
     return Difference(
         picture=picture,
         expected=_named(expected, classifier),
         found=_named(found, classifier),
-        value=max(probability, distance),
+        value=max(*probabilities, distance) if sound else math.inf,
     )
 
 

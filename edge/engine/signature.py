@@ -42,7 +42,10 @@ class Signature:
             )
 
     def check_outputs(self, outputs: Outputs, *, pictures: int) -> None:
-        """Raise EngineError unless ``outputs`` are the promised ones for ``pictures`` pictures."""
+        """Raise EngineError unless ``outputs`` are the promised ones for ``pictures`` pictures, and finite.
+
+        NaN is below every limit and above none: it would pass for a known cell.
+        """
         for name, (dtype, shape) in self.outputs.items():
             if name not in outputs:
                 raise EngineError(f"The {self.role} gave no {name!r}.", remedy=_ANOTHER_BUNDLE)
@@ -52,6 +55,12 @@ class Signature:
                     f"The {self.role} gave {name!r} as {found.dtype} {found.shape} instead of "
                     f"{dtype} {(pictures, *shape)}.",
                     remedy=_ANOTHER_BUNDLE,
+                )
+            if not np.isfinite(found).all():
+                raise EngineError(
+                    f"The {self.role} gave {name!r} with values that are no numbers.",
+                    remedy="Run the golden set; if it fails too, set another precision or install another "
+                    "bundle.",
                 )
 
     def nothing(self) -> Outputs:

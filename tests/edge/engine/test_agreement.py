@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -117,6 +119,23 @@ def test_a_cell_is_read_as_a_station_reads_it(
     difference = compare_cell(picture="c", expected=sure, found=other, classifier=classifier)
     assert (difference.expected, difference.found) == ("neutrophil", named)
     assert difference.value == pytest.approx(max(0.9 - probabilities[0], abs(distance - 1) / 10))
+
+
+@pytest.mark.parametrize(
+    "broken", [((math.nan, 1.0), 1.0), ((0.9, math.nan), 1.0), ((0.9, 0.1), math.nan), ((0.9, 0.1), math.inf)]
+)
+def test_answers_that_are_no_numbers_are_never_close(
+    classifier: Classifier, broken: tuple[tuple[float, float], float]
+) -> None:
+    sure = CellAnswer(probabilities=(0.9, 0.1), distance=1.0)
+    other = CellAnswer(probabilities=broken[0], distance=broken[1])
+    difference = compare_cell(picture="c", expected=sure, found=other, classifier=classifier)
+    assert difference.value == math.inf
+
+
+def test_a_box_or_score_that_is_no_number_is_a_lost_object() -> None:
+    for broken in (found((0, math.nan, BOX)), found((0, 0.9, (math.nan, 10, 50, 40)))):
+        assert max(each.value for each in compare(found((0, 0.9, BOX)), broken)) >= 0.8
 
 
 def test_an_agreement_sums_up() -> None:

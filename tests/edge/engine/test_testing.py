@@ -47,3 +47,10 @@ def test_a_script_of_another_shape_is_refused() -> None:
     fake = FakeEngine(signature=SIGNATURE, answer=names((0.5, 0.5), distance=1))
     with pytest.raises(EngineError, match="gave 'probabilities' as float32"):
         fake.run(np.zeros((1, *SIGNATURE.picture_shape), np.uint8))
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_answers_that_are_no_numbers_are_refused(broken: float) -> None:
+    fake = FakeEngine(signature=SIGNATURE, answer=names((0.2, 0.5, 0.3), distance=broken))
+    with pytest.raises(EngineError, match="'distance' with values that are no numbers"):
+        fake.run(np.zeros((1, *SIGNATURE.picture_shape), np.uint8))
