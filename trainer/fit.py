@@ -136,7 +136,7 @@ def _resume(recipe: Recipe[Any], run: RunDirectory, serving: dict[str, Tensor]) 
 def _descend(recipe: Recipe[Any], loss: Tensor, *, epoch: int) -> None:
     if not bool(torch.isfinite(loss)):
         raise TrainerError(
-            f"The loss became {float(loss)} in epoch {epoch + 1}.",
+            f"The loss became {float(loss.detach())} in epoch {epoch + 1}.",
             remedy="Lower the learning rate and resume: the last whole epoch is kept.",
         )
     recipe.optimizer.zero_grad(set_to_none=True)

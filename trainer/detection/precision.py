@@ -121,7 +121,7 @@ def average_precision(matches: Matches, counts: NDArray[np.int64] | None = None)
 def bootstrap(matches: Sequence[Matches], *, seed: int = 0, replicates: int = _REPLICATES) -> list[Estimate]:
     """Average precision of each kind, and last their mean, with percentile intervals over frames.
 
-    Frames are drawn with replacement, the same ones for every kind.
+    Frames are drawn with replacement, the same ones for every kind. Each kind needs a labelled object.
     """
     rng = np.random.default_rng(seed)
     frames = len(matches[0].labelled)

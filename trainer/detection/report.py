@@ -41,14 +41,9 @@ _LIMITS: Final = (
 def measured_facts(run_dir: Path, data_dir: Path) -> DetectorFacts:
     """Measure a run whose frames of BCCD's val list were held out.
 
-    Raises RunError when the run trained on them, or began with a run that did.
+    Raises RunError when they may not have been.
     """
-    settings = settings_of(RunDirectory.open(run_dir))
-    if "val" in settings.lists or settings.begin_with is not None:
-        raise RunError(
-            f"{run_dir} may have trained on the frames that it would be judged on.",
-            remedy="Evaluate the run that it began with, and give that as --figures-from.",
-        )
+    settings = refuse_if_seen(run_dir)
     metrics, evaluation = measure(torch_detect(load(run_dir)), data_dir)
     return _facts(
         settings,
@@ -81,6 +76,17 @@ def inherited_facts(run_dir: Path, data_dir: Path, *, measured: Path) -> Detecto
     )
 
 
+def refuse_if_seen(run_dir: Path) -> Settings:
+    """The settings of a run. Raises RunError when it may have seen the val list."""
+    settings = settings_of(RunDirectory.open(run_dir))
+    if "val" in settings.lists or settings.begin_with is not None:
+        raise RunError(
+            f"{run_dir} may have trained on the frames that it would be judged on.",
+            remedy="Evaluate the run that it began with, and give that as --figures-from.",
+        )
+    return settings
+
+
 def settings_of(run: RunDirectory) -> Settings:
     """The settings a run was begun with. Raises RunError when it is not a detector's."""
     found: dict[str, Any] = run.configuration()
@@ -96,7 +102,7 @@ def measure(detect: Detect, data_dir: Path) -> tuple[tuple[Metric, ...], Evaluat
     """Every figure: on BCCD's val list, other laboratories' held-out cells, and unseen virtual fields."""
     judged = Bccd(folder=data_dir / "bccd").frames("val")
     evaluation = evaluate(find(detect, judged), judged)
-    metrics = _precision_metrics(evaluation, measured_on="BCCD, val list")
+    metrics = precision_metrics(evaluation, measured_on="BCCD, val list")
     score = evaluation.operating[ObjectKind.WBC].score
     _, held = held_out_cells(read_pbc_aml(data_dir))
     for laboratory in sorted({each.laboratory for each in held}):
@@ -113,7 +119,7 @@ def measure(detect: Detect, data_dir: Path) -> tuple[tuple[Metric, ...], Evaluat
             )
         )
     virtual = virtual_frames(_VIRTUAL_TEST_SEEDS)
-    metrics += _precision_metrics(
+    metrics += precision_metrics(
         evaluate(find(detect, virtual), virtual), measured_on="virtual slide, unseen fields"
     )
     return tuple(metrics), evaluation
@@ -139,7 +145,8 @@ def table(metrics: Sequence[Metric]) -> str:
     )
 
 
-def _precision_metrics(evaluation: Evaluation, *, measured_on: str) -> list[Metric]:
+def precision_metrics(evaluation: Evaluation, *, measured_on: str) -> list[Metric]:
+    """Average precision by kind and its mean, as a manifest quotes them."""
     every = sum(evaluation.objects.values())
     named = [("mAP50", evaluation.mean, every)]
     named += [(f"AP50 {kind.value}", evaluation.precision[kind], evaluation.objects[kind]) for kind in KINDS]
