@@ -21,6 +21,7 @@ RUNS = {
 @pytest.fixture(autouse=True)
 def runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "read_trained", lambda run: RUNS[run.name])
+    monkeypatch.setattr(cli, "_GENERATED_PICTURES", 4)
 
 
 def ended(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -49,7 +50,7 @@ def test_a_run_becomes_an_onnx_file_that_compares_well(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     result = CliRunner().invoke(cli.app, ["parity", "runs/classifier", str(tmp_path / "c.onnx")])
     assert result.exit_code == 0, result.output
-    assert result.output.splitlines()[-1].split()[:2] == ["all", "24"]
+    assert result.output.splitlines()[-1].split()[:2] == ["all", "4"]
 
 
 def test_exchanged_runs_are_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys) -> None:
