@@ -182,9 +182,7 @@ def test_beyond_its_bytes_the_oldest_become_discard_records(path: Path) -> None:
 
 
 def test_records_too_small_to_replace_leave_from_the_front(path: Path) -> None:
-    with open_outbox(path, limits=OutboxLimits(max_bytes=MIB)) as outbox:
-        outbox._limits = OutboxLimits.model_construct(max_bytes=3000, max_age_s=1e9)
-        outbox._table._limits = outbox._limits
+    with open_outbox(path, limits=OutboxLimits.model_construct(max_bytes=3000, max_age_s=1e9)) as outbox:
         for _ in range(30):
             outbox.append(builder())
         held = [sequence for _, sequence in positions(outbox)]
@@ -195,8 +193,8 @@ def test_records_too_small_to_replace_leave_from_the_front(path: Path) -> None:
 
 
 def test_the_newest_record_stays_even_if_it_alone_is_too_large(path: Path) -> None:
-    with open_outbox(path, limits=OutboxLimits(max_bytes=MIB)) as outbox:
-        outbox.append(builder("x" * 2 * MIB))
+    with open_outbox(path, limits=OutboxLimits.model_construct(max_bytes=1000, max_age_s=1e9)) as outbox:
+        outbox.append(builder("x" * 2000))
         assert outbox.statistics().discarded == 0
         outbox.append(builder())
         assert outbox.statistics().discarded == 1
@@ -205,7 +203,7 @@ def test_the_newest_record_stays_even_if_it_alone_is_too_large(path: Path) -> No
 def test_a_record_beyond_what_a_collector_takes_is_refused(path: Path) -> None:
     with open_outbox(path) as outbox:
         with pytest.raises(StorageError, match="beyond the"):
-            outbox.append(builder("x" * 5 * MIB))
+            outbox.append(builder("x" * MIB))
         assert outbox.append(builder()).sequence == 1
 
 
