@@ -31,6 +31,8 @@ DatabaseOption = Annotated[
     Path, typer.Option("--database", "-d", help="The collector's SQLite file.", show_default=False)
 ]
 
+_LOOK_S = 1.0
+_EX_SOFTWARE = 70
 _CELL_COLUMNS = (
     "site",
     "station",
@@ -113,8 +115,13 @@ def collect(
     with FleetStore(database) as store:
         collector = Collector(access=access, store=store)
         collector.start()
-        leave.wait()
+        while not leave.wait(_LOOK_S) and collector.running:
+            pass
+        fault = not collector.running
         collector.stop()
+    if fault:
+        # The log tells which; a supervisor starts it anew, and the stations send again.
+        raise typer.Exit(code=_EX_SOFTWARE)
 
 
 @app.command()

@@ -78,6 +78,11 @@ class Writer:
         self._leave = threading.Event()
         self._thread = threading.Thread(target=self._run, name="collector-writer", daemon=True)
 
+    @property
+    def running(self) -> bool:
+        """Whether its thread lives."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Begin."""
         self._thread.start()
@@ -148,6 +153,11 @@ class Collector:
         self._connection = 0
         self._paho: mqtt.Client | None = None
         self._subscribed = threading.Event()
+
+    @property
+    def running(self) -> bool:
+        """Whether what arrives is still being committed; false only before, after, and upon a fault."""
+        return self._writer.running
 
     def start(self) -> None:
         """Begin; an absent broker is no error, it is tried again. Raises BrokerError for wrong files."""

@@ -17,6 +17,7 @@ from edge.errors import StorageError
 
 APPLICATION_ID: Final = 0x4C4B4F58  # "LKOX"
 SCHEMA_VERSION: Final = 1
+LARGEST_NUMBER: Final = 2**63 - 1
 # A row's rowid grows with its key, since one writer appends in key order: salvage relies on that.
 _SCHEMA: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);

@@ -107,6 +107,11 @@ class Publisher:
         """How it fares now."""
         return self._status
 
+    @property
+    def running(self) -> bool:
+        """Whether its thread lives; false before the start, after the stop, and after a fault in it."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Begin.
 
@@ -121,7 +126,7 @@ class Publisher:
         """Send what can be sent within the time, say goodbye and end. What is left stays in the outbox."""
         self._leave_by_s = self._monotonic_s() + timeout_s
         self._mailbox.knock()
-        if self._thread.is_alive():
+        if self.running:
             self._thread.join(timeout_s + _FAREWELL_S + self._settings.connect_timeout_s)
 
     def publish_health(self, record: HealthRecord) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from edge.contract.records import DURABLE_RECORD, Stamp
-from edge.outbox.database import connect
+from edge.outbox.database import LARGEST_NUMBER, connect
 from edge.outbox.discard import Row, unreadable_row
 from edge.outbox.position import Position
 from edge.outbox.settings import OutboxLimits
@@ -33,7 +33,6 @@ SELECT rowid, boot, sequence, schema, appended_s, body, crc32, discarded FROM re
 WHERE rowid < ? ORDER BY rowid DESC
 """
 _META: Final = "SELECT CAST(value AS INTEGER) FROM meta WHERE name = ?"
-_LARGEST_ROWID: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +118,7 @@ def _meta(connection: sqlite3.Connection, name: str) -> int:
 
 def _copy_intact(damaged: sqlite3.Connection, table: RecordTable, *, station: str) -> set[Position]:
     found: set[Position] = set()
-    for query, start, direction in ((_FORWARD, 0, +1), (_BACKWARD, _LARGEST_ROWID, -1)):
+    for query, start, direction in ((_FORWARD, 0, +1), (_BACKWARD, LARGEST_NUMBER, -1)):
         for row in _scan(damaged, query, start, direction):
             if row.position not in found and row.intact and _is_record_of(row, station):
                 table.insert(row)
@@ -137,7 +136,7 @@ def _gaps(found: Iterable[Position]) -> Iterator[Position]:
 def _scan(connection: sqlite3.Connection, query: str, start: int, direction: int) -> Iterator[Row]:
     """Read rows in one direction; step over what cannot be read, first row by row, then ever further."""
     at, failures = start, 0
-    while failures < _MAX_FAILURES and 0 <= at <= _LARGEST_ROWID:
+    while failures < _MAX_FAILURES and 0 <= at <= LARGEST_NUMBER:
         for values in _until_damage(connection, query, at):
             at, failures = int(values[0]), 0
             yield from _row(values)

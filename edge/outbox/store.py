@@ -24,7 +24,7 @@ from typing_extensions import Self
 from edge.contract.records import MAX_RECORD_BYTES, DiscardRecord, DurableRecord, Key, Stamp
 from edge.errors import StorageError
 from edge.outbox.boot import read_boot, write_boot
-from edge.outbox.database import DamagedError, ProcessLock, connect, storage_faults
+from edge.outbox.database import LARGEST_NUMBER, DamagedError, ProcessLock, connect, storage_faults
 from edge.outbox.discard import Row, unreadable_row
 from edge.outbox.position import Position
 from edge.outbox.retention import clock_step_s
@@ -168,7 +168,7 @@ class Outbox:
                     remedy="An outbox was wiped, or two stations share one name: give each its own.",
                 )
             with table.transaction():
-                return table.delete_up_to(Position(boot, sequence))
+                return table.delete_up_to(Position(boot, min(sequence, LARGEST_NUMBER)))
 
         return self._on_disk(delete)
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import csv
 import io
+import subprocess
+import sys
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from edge.broker import free_port
 from edge.errors import LeukoscopeError
 from fleet.cli import app, main
 from fleet.errors import UsageError
@@ -66,6 +69,17 @@ def test_cells_as_csv(database: Path, tmp_path: Path) -> None:
         ("1", "blast", ""),
     ]
     assert (rows[0]["x0_px"], rows[0]["y1_px"], rows[0]["bundle"]) == ("1.0", "40.0", "b7")
+
+
+def test_collecting_ends_in_good_order_when_told(tmp_path: Path) -> None:
+    collect = [sys.executable, "-m", "fleet.cli", "collect", "--broker", f"127.0.0.1:{free_port()}"]
+    database = tmp_path / "fleet.sqlite3"
+    with subprocess.Popen([*collect, "--database", database], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "cannot be reached" in process.stderr.readline()
+        process.terminate()
+        assert process.wait(15) == 0
+    assert database.exists()
 
 
 def test_a_fault_is_one_sentence_and_an_exit_code(

@@ -140,6 +140,13 @@ def test_an_acknowledgement_of_what_was_never_written_deletes_nothing(path: Path
         assert positions(outbox) == [(1, 1)]
 
 
+def test_an_acknowledgement_beyond_all_numbers_is_harmless(path: Path) -> None:
+    with open_outbox(path) as outbox:
+        outbox.append(builder())
+    with open_outbox(path) as outbox:
+        assert outbox.acknowledge(boot=1, sequence=10**30) == 1
+
+
 def test_the_broker_may_take_records_out_of_order(path: Path) -> None:
     with open_outbox(path) as outbox:
         for _ in range(4):
