@@ -249,11 +249,12 @@ class Publisher:
         return max(0.0, min(until_s) - self._monotonic_s())
 
     def _receive(self, wait_s: float) -> Lost | None:
+        lost: Lost | None = None
         delivered: list[Position] = []
         for event in self._mailbox.take(wait_s):
             match event:
                 case Lost():
-                    return event
+                    lost = event
                 case Delivered(message=message, problem=problem):
                     position = self._under_way.pop(message, None)
                     if problem:
@@ -268,7 +269,7 @@ class Publisher:
             self._refuse(Refusal(reason="too_many", detail="faster than they can be read"), times=overflowed)
         if delivered:
             self._delete_delivered(delivered)
-        return None
+        return lost
 
     def _delete_delivered(self, delivered: list[Position]) -> None:
         try:
