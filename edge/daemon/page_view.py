@@ -83,8 +83,7 @@ class PageView:
         )
         with self._changed:
             if self._field is not None and self._field.slide != field.slide:
-                self._groups.clear()
-                self._crops.clear()
+                self._forget_cells()
             self._field, self._field_cells = field, cells
             self._fields_seen += 1
             for page_cell, cell in zip(cells, field.cells, strict=True):
@@ -153,8 +152,7 @@ class PageView:
         """Begin a slide session."""
         self._desk.open(slide)
         with self._changed:
-            self._groups.clear()
-            self._crops.clear()
+            self._forget_cells()
             self._step()
 
     def close_slide(self) -> None:
@@ -168,6 +166,12 @@ class PageView:
         with self._changed:
             self._changed.wait_for(lambda: self._version != version, timeout=timeout_s)
             return self._version
+
+    def _forget_cells(self) -> None:
+        """The last slide's cells are no longer shown, nor is the field whose boxes would lead to them."""
+        self._groups.clear()
+        self._crops.clear()
+        self._field, self._field_cells = None, ()
 
     def _step(self) -> None:
         self._version += 1
