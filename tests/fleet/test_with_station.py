@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from edge.broker import Mosquitto
+from edge.broker import Broker, EmbeddedBroker, Mosquitto
 from edge.contract.records import Key, StateRecord
 from edge.outbox.publisher import Publisher
 from edge.outbox.settings import MqttSettings
@@ -34,9 +34,10 @@ def eventually(condition: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def collecting(broker: Mosquitto, database: Path) -> Iterator[None]:
+def collecting(broker: Broker, database: Path) -> Iterator[None]:
+    access = BrokerAccess(host=broker.host, port=broker.port, protocol=broker.protocol)
     with FleetStore(database) as store:
-        collector = Collector(access=BrokerAccess(host=broker.host, port=broker.port), store=store)
+        collector = Collector(access=access, store=store)
         collector.start()
         assert collector.wait_until_subscribed(TIMEOUT_S)
         yield
@@ -44,10 +45,15 @@ def collecting(broker: Mosquitto, database: Path) -> Iterator[None]:
 
 
 @contextmanager
-def publishing(broker: Mosquitto, outbox: Outbox, **settings: Any) -> Iterator[Publisher]:
+def publishing(broker: Broker, outbox: Outbox, **settings: Any) -> Iterator[Publisher]:
     publisher = Publisher(
         outbox=outbox,
-        settings=MqttSettings(host=broker.host, port=broker.port, **{"ack_timeout_s": 0.3} | settings),
+        settings=MqttSettings(
+            host=broker.host,
+            port=broker.port,
+            protocol=broker.protocol,
+            **{"ack_timeout_s": 0.3} | settings,
+        ),
         site="ward",
         station="s1",
         birth=lambda: StateRecord(
@@ -124,3 +130,11 @@ def test_the_station_is_seen_to_come_and_go(mosquitto: Mosquitto, outbox: Outbox
         with publishing(mosquitto, outbox):
             eventually(lambda: state() == "online")
         eventually(lambda: state() == "offline")
+
+
+def test_the_demos_embedded_broker_carries_it_too(outbox: Outbox, records: Any, tmp_path: Path) -> None:
+    database = tmp_path / "fleet.sqlite3"
+    with EmbeddedBroker() as broker, collecting(broker, database), publishing(broker, outbox):
+        append(outbox, records, 100)
+        eventually(lambda: outbox.statistics().records == 0)
+    assert station_row(database).records == 100
