@@ -18,20 +18,19 @@ from trainer.detection.compose import UM_PER_PX
 from trainer.detection.deploy import DeployableDetector
 from trainer.detection.network import HEIGHT_PX, WIDTH_PX
 from trainer.detection.precision import (
-    MATCH_IOU,
     Estimate,
     Found,
     Matches,
     OperatingPoint,
     best_f1,
     bootstrap,
-    iou_matrix,
     match,
 )
 
 Answers = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
 Detect = Callable[[Pixels], Answers]
 """A batch of inputs, uint8 (n, h, w, 3), to boxes (n, k, 4), scores (n, k) and kinds (n, k)."""
+LARGEST_CELL_UM: Final = 30.0
 _BATCH: Final = 4
 
 
@@ -114,13 +113,19 @@ def matched(found: Sequence[Found], frames: Sequence[LabelledFrame]) -> list[Mat
 
 
 def central_recall(found: Sequence[Found], frames: Sequence[LabelledFrame], *, score: float) -> Recall:
-    """Share of pictures whose one labelled cell is found as a white cell at ``score`` and IoU 0.5."""
+    """Share of single-cell pictures whose cell is found: a white cell's box lies over the picture's middle.
+
+    Whoever collected such pictures put the cell there, which makes the middle a label drawn by a person. A
+    box counts at ``score`` and up to `LARGEST_CELL_UM`.
+    """
     white = KINDS.index(ObjectKind.WBC)
     hits = 0
     for answer, frame in zip(found, frames, strict=True):
-        taken = (answer.kinds == white) & (answer.scores >= score)
-        overlaps = iou_matrix(frame.boxes, answer.boxes[taken])
-        hits += int(overlaps.max(initial=0) >= MATCH_IOU)
+        boxes = answer.boxes[(answer.kinds == white) & (answer.scores >= score)]
+        middle = np.array([frame.pixels.shape[1], frame.pixels.shape[0]]) / 2
+        over = (boxes[:, :2] <= middle).all(axis=1) & (boxes[:, 2:] >= middle).all(axis=1)
+        small = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) * frame.um_per_px <= LARGEST_CELL_UM
+        hits += bool((over & small).any())
     return Recall(pictures=len(frames), found=hits, estimate=wilson(hits, len(frames)))
 
 

@@ -15,11 +15,11 @@ from trainer.data.bccd import Bccd, Split
 from trainer.data.cells import read_pbc_aml
 from trainer.data.frames import KINDS, LabelledFrame
 from trainer.detection.compose import Composer, Pool
-from trainer.detection.deploy import DeployableDetector
+from trainer.detection.deploy import DeployableDetector, load
 from trainer.detection.evaluation import central_recall, find, matched, torch_detect
 from trainer.detection.network import CentreNetwork
 from trainer.detection.precision import average_precision
-from trainer.detection.sources import central_cell_frames, held_out_cells, virtual_frames
+from trainer.detection.sources import central_cell_frames, held_out_cells, relabelled, virtual_frames
 from trainer.detection.targets import Batch, losses
 from trainer.errors import DataError
 from trainer.fit import Recipe, fit
@@ -71,17 +71,23 @@ class Pictures:
 
 
 def read(settings: Settings, data_dir: Path) -> Pictures:
-    """Read and draw the pictures. Raises DataError when a collection is missing."""
+    """Read and draw the pictures. Raises DataError when a collection is missing.
+
+    A training that begins with another run lets that run's detector box the single cells anew.
+    """
     bccd = Bccd(folder=data_dir / "bccd")
     train_cells, held_cells = held_out_cells(read_pbc_aml(data_dir)) if settings.cell_share else ([], [])
     real = [frame for name in settings.lists for frame in bccd.frames(name)]
     if not real:
         raise DataError("There are no frames to train on.", remedy="Name the list train, or train and val.")
     count = settings.virtual_fields if settings.virtual_share else 0
+    cells = central_cell_frames(train_cells)
+    if settings.begin_with:
+        cells = relabelled(cells, find(torch_detect(load(settings.begin_with)), cells))
     return Pictures(
         real=real,
         virtual=virtual_frames(range(VIRTUAL_SEED, VIRTUAL_SEED + count)),
-        cells=central_cell_frames(train_cells),
+        cells=cells,
         judged=bccd.frames("val"),
         judged_cells=central_cell_frames(held_cells[::3]),
     )

@@ -116,7 +116,7 @@ def test_frozen_stages_stay_and_the_rest_learns(tmp_path, pictures, small_scenes
     training.train(dataclasses.replace(SETTINGS, weights=str(weights), epochs=1), pictures, run, quiet=True)
     learnt = run.require("last")["network"]
     assert torch.equal(learnt["stages.0.0.0.weight"], state["features.0.0.weight"])
-    assert not torch.equal(learnt["stages.1.0.conv.0.0.weight"], state["features.4.conv.0.0.weight"])
+    assert not torch.equal(learnt["stages.1.4.conv.0.0.weight"], state["features.4.conv.0.0.weight"])
 
 
 def training_trunk() -> dict[str, torch.Tensor]:
