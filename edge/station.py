@@ -131,7 +131,7 @@ class Station:
         self._health = Health(
             site=config.site,
             station=config.station,
-            boot=outbox.boot,
+            boot=lambda: outbox.boot,
             state_dir=config.state_dir,
             capture=self._capture,
             camera=camera,
@@ -215,7 +215,8 @@ class Station:
         """What is to be done about once a second: tell systemd, tell the fleet, age the outbox."""
         self._tell("camera", "" if self._capture.failure is None else str(self._capture.failure))
         if self._publisher is not None:
-            self._tell("broker", self._publisher.status.problem)
+            ended = "" if self._publisher.running else "Publishing has ended by a fault: restart the station."
+            self._tell("broker", ended or self._publisher.status.problem)
         if self._is_progressing():
             self._watchdog.alive(self._status())
         if self._monotonic_s() < self._health_due_s:

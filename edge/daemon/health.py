@@ -40,7 +40,7 @@ class Health:
         *,
         site: str,
         station: str,
-        boot: int,
+        boot: Callable[[], int],
         state_dir: Path,
         capture: Capture,
         camera: Camera,
@@ -76,7 +76,7 @@ class Health:
         return HealthRecord(
             site=self._site,
             station=self._station,
-            boot=self._boot,
+            boot=self._boot(),
             recorded_at=self._now(),
             uptime_s=round(self._monotonic_s() - self._started_s, 1),
             camera=self.camera_state,
