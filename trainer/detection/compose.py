@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import cv2
@@ -17,7 +18,10 @@ from trainer.detection.targets import Batch, Scene, batch_of
 
 UM_PER_PX: Final = 0.11
 """The scale that the network is trained around: a 640 px frame of BCCD at 416 px."""
+FOREIGN: Final = replace(STRONG, stain=0.9, stain_amount=2.0, transfer=0.3)
 _USUAL_ZOOM: Final = (0.85, 1.2)
+_CROWDED_ZOOM: Final = 0.65
+_FOREIGN_SHARE: Final = 0.3
 _SEEN_SHARE: Final = 0.35
 _UNSEEN_SHARE: Final = 0.08
 _SMALLEST_SIDE_PX: Final = 4.0
@@ -36,16 +40,18 @@ class Composer:
     """Draws scenes.
 
     ``zoom`` bounds the change of scale against `UM_PER_PX`, log-uniform; a share ``usual`` of the scenes
-    stays near it, since most frames will. A share ``natural`` keeps the colours it came with.
+    stays near it, since most frames will. A share ``natural`` keeps the colours it came with, another
+    ``_FOREIGN_SHARE`` of the rest takes on colours that no smear here has.
     """
 
     pools: Sequence[Pool]
     donors: Sequence[Donor]
-    zoom: tuple[float, float] = (0.5, 1.8)
+    zoom: tuple[float, float] = (0.35, 1.8)
     usual: float = 0.35
     colour: Recipe = STRONG
+    foreign: Recipe = FOREIGN
     natural: float = 0.25
-    mosaic: float = 0.5
+    mosaic: float = 0.6
     width_px: int = WIDTH_PX
     height_px: int = HEIGHT_PX
 
@@ -60,10 +66,12 @@ class Composer:
         zoom = float(np.exp(rng.uniform(*np.log(bounds))))
         canvas = _Canvas(self.width_px, self.height_px, rng)
         if zoom < 1 and rng.random() < self.mosaic:
-            x = int(rng.uniform(0.35, 0.65) * self.width_px)
-            y = int(rng.uniform(0.35, 0.65) * self.height_px)
-            for left, right in ((0, x), (x, self.width_px)):
-                for top, bottom in ((0, y), (y, self.height_px)):
+            # Small cells need more frames to fill the ground, and so crowd it with white cells.
+            xs, ys = (
+                _cuts(side, 3 if zoom < _CROWDED_ZOOM else 2, rng) for side in (self.width_px, self.height_px)
+            )
+            for left, right in itertools.pairwise(xs):
+                for top, bottom in itertools.pairwise(ys):
                     canvas.lay(
                         self._frame(rng), (left, top, right, bottom), zoom * rng.uniform(0.8, 1.25), rng
                     )
@@ -71,13 +79,20 @@ class Composer:
             canvas.lay(self._frame(rng), (0, 0, self.width_px, self.height_px), zoom, rng)
         pixels = canvas.pixels
         if rng.random() >= self.natural:
-            pixels = vary(pixels, rng, recipe=self.colour, donors=self.donors)
+            pixels = self._coloured(pixels, rng)
         return Scene(
             pixels=np.ascontiguousarray(pixels),
             boxes=np.concatenate(canvas.boxes),
             kinds=np.concatenate(canvas.kinds),
             known=canvas.known,
         )
+
+    def _coloured(self, pixels: Pixels, rng: np.random.Generator) -> Pixels:
+        if rng.random() >= _FOREIGN_SHARE:
+            return vary(pixels, rng, recipe=self.colour, donors=self.donors)
+        if rng.integers(2):
+            pixels = with_hue_turned(pixels, turn=float(rng.uniform(-0.3, 0.3)))
+        return vary(pixels, rng, recipe=self.foreign, donors=self.donors)
 
     def _frame(self, rng: np.random.Generator) -> LabelledFrame:
         shares = np.array([pool.share for pool in self.pools])
@@ -138,6 +153,19 @@ class _Canvas:
         x0, y0 = np.floor(box[:2] / STRIDE_PX).astype(int)
         x1, y1 = np.ceil(box[2:] / STRIDE_PX).astype(int)
         self.known[kind, y0:y1, x0:x1] = False
+
+
+def with_hue_turned(pixels: Pixels, *, turn: float) -> Pixels:
+    """The picture with every hue moved around the colour circle by ``turn``, 1 being once around."""
+    hsv = cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV_FULL)
+    hsv[:, :, 0] += np.uint8(round(turn * 256) % 256)
+    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL), dtype=np.uint8)
+
+
+def _cuts(side: int, parts: int, rng: np.random.Generator) -> list[int]:
+    """Edges of ``parts`` tiles along a side, each cut up to 15% of a tile off its even place."""
+    even = np.arange(1, parts) + rng.uniform(-0.15, 0.15, parts - 1)
+    return [0, *(int(each * side / parts) for each in even), side]
 
 
 def _place(source: int, target: int, scale: float, rng: np.random.Generator) -> tuple[int, int, int]:

@@ -39,7 +39,8 @@ class Answer(NamedTuple):
 class CentreNetwork(nn.Module):
     """Takes float RGB 0..255 as (n, 3, h, w), sides divisible by 32.
 
-    The trunk's BatchNorm stays frozen in train mode: batches are small, and their frames are much alike.
+    A pretrained trunk's BatchNorm stays frozen in train mode (``frozen_norm``): batches are small, and
+    their frames are much alike. A trunk that begins with noise has no statistics worth keeping and learns.
     ``frozen_stages`` of the trunk do not learn at all: what the first one sees (edges, spots, colours) is as
     good for smears as for photographs, and learning it would cost nearly half of a step's time.
     """
@@ -47,8 +48,11 @@ class CentreNetwork(nn.Module):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, *, weights: str | Path | None, frozen_stages: int = 0) -> None:
+    def __init__(
+        self, *, weights: str | Path | None, frozen_stages: int = 0, frozen_norm: bool = True
+    ) -> None:
         super().__init__()
+        self._frozen_norm = frozen_norm
         trunk = mobilenet_v2_trunk(weights=weights, blocks=_STAGES[-1][1])
         self.stages = nn.ModuleList([trunk[first:last] for first, last in _STAGES])
         for stage in self.stages[:frozen_stages]:
@@ -68,9 +72,10 @@ class CentreNetwork(nn.Module):
         self.register_buffer("deviation", torch.tensor(DEVIATION).reshape(1, 3, 1, 1) * 255, persistent=False)
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode of all but the frozen BatchNorm of the trunk."""
+        """Set the mode of all but a frozen BatchNorm of the trunk."""
         super().train(mode)
-        freeze_batch_norm(self.stages)
+        if self._frozen_norm:
+            freeze_batch_norm(self.stages)
         return self
 
     def forward(self, pixels: Tensor) -> Answer:

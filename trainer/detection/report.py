@@ -50,7 +50,7 @@ def measured_facts(run_dir: Path, data_dir: Path) -> DetectorFacts:
         data_dir,
         metrics=metrics,
         thresholds={kind: _threshold(point) for kind, point in evaluation.operating.items()},
-        recipe=f"{_recipe(settings)} Figures of the last epoch, not of the best.",
+        recipe=f"{_history(settings)} Figures of the last epoch, not of the best.",
     )
 
 
@@ -77,14 +77,17 @@ def inherited_facts(run_dir: Path, data_dir: Path, *, measured: Path) -> Detecto
 
 
 def refuse_if_seen(run_dir: Path) -> Settings:
-    """The settings of a run. Raises RunError when it may have seen the val list."""
-    settings = settings_of(RunDirectory.open(run_dir))
-    if "val" in settings.lists or settings.begin_with is not None:
-        raise RunError(
-            f"{run_dir} may have trained on the frames that it would be judged on.",
-            remedy="Evaluate the run that it began with, and give that as --figures-from.",
-        )
-    return settings
+    """The settings of a run. Raises RunError when it, or a run it began with, saw the val list."""
+    own = settings_of(RunDirectory.open(run_dir))
+    settings = own
+    while "val" not in settings.lists:
+        if settings.begin_with is None:
+            return own
+        settings = settings_of(RunDirectory.open(settings.begin_with))
+    raise RunError(
+        f"{run_dir} trained on the frames that it would be judged on.",
+        remedy="Evaluate the run that it began with, and give that as --figures-from.",
+    )
 
 
 def settings_of(run: RunDirectory) -> Settings:
@@ -231,6 +234,13 @@ def _fingerprint(settings: Settings, bccd: Bccd, names: Sequence[str], cells: Se
         hashlib.sha256(virtual.encode()).hexdigest(),
     ]
     return combined_fingerprint(parts)
+
+
+def _history(settings: Settings) -> str:
+    """The recipe of a run, after those of the runs it goes back to."""
+    if settings.begin_with is None:
+        return _recipe(settings)
+    return f"{_history(settings_of(RunDirectory.open(settings.begin_with)))} Then {_recipe(settings)}"
 
 
 def _recipe(settings: Settings) -> str:

@@ -11,7 +11,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from edge.camera.virtual_slide import draw_field
+from edge.camera.virtual_slide import Conditions, draw_field
 from edge.contract.taxonomy import ObjectKind
 from edge.frame import Pixels
 from edge.vision.central_cell import central_cell_box
@@ -92,18 +92,43 @@ def relabelled(frames: Sequence[LabelledFrame], found: Sequence[Found]) -> list[
 
 def virtual_frames(seeds: Iterable[int], *, width_px: int = 520, height_px: int = 400) -> list[LabelledFrame]:
     """Fields of the virtual slide under every kind of condition, at scales from 0.08 to 0.13 um a pixel."""
+    return [
+        _virtual_frame(seed, width_px=width_px, height_px=height_px, scales=(0.08, 0.13), conditions=None)
+        for seed in seeds
+    ]
+
+
+def crowded_frames(seeds: Iterable[int], *, width_px: int = 416, height_px: int = 320) -> list[LabelledFrame]:
+    """Fields as of a leukemia or a marrow at a lower magnification: many white cells, small and close."""
     frames: list[LabelledFrame] = []
     for seed in seeds:
-        um_per_px = float(np.random.default_rng(seed).uniform(0.08, 0.13))
-        pixels, placed = draw_field(seed=seed, width_px=width_px, height_px=height_px, um_per_px=um_per_px)
-        shown = [each for each in placed if each.visible >= _VISIBLE]
+        rng = np.random.default_rng([seed, 1])
+        conditions = Conditions.random(rng)
+        population = replace(conditions.population, white_cells_per_field=float(rng.uniform(4, 12)))
         frames.append(
-            LabelledFrame(
-                name=f"virtual slide {seed}",
-                pixels=pixels,
-                um_per_px=um_per_px,
-                boxes=np.asarray([each.box_px for each in shown], dtype=np.float32).reshape(-1, 4),
-                kinds=np.asarray([KINDS.index(each.object.kind) for each in shown], dtype=np.int64),
+            _virtual_frame(
+                seed,
+                width_px=width_px,
+                height_px=height_px,
+                scales=(0.13, 0.22),
+                conditions=replace(conditions, population=population),
             )
         )
     return frames
+
+
+def _virtual_frame(
+    seed: int, *, width_px: int, height_px: int, scales: tuple[float, float], conditions: Conditions | None
+) -> LabelledFrame:
+    um_per_px = float(np.random.default_rng(seed).uniform(*scales))
+    pixels, placed = draw_field(
+        seed=seed, width_px=width_px, height_px=height_px, um_per_px=um_per_px, conditions=conditions
+    )
+    shown = [each for each in placed if each.visible >= _VISIBLE]
+    return LabelledFrame(
+        name=f"virtual slide {seed}",
+        pixels=pixels,
+        um_per_px=um_per_px,
+        boxes=np.asarray([each.box_px for each in shown], dtype=np.float32).reshape(-1, 4),
+        kinds=np.asarray([KINDS.index(each.object.kind) for each in shown], dtype=np.int64),
+    )

@@ -19,7 +19,13 @@ from trainer.detection.deploy import DeployableDetector, load
 from trainer.detection.evaluation import central_recall, find, matched, torch_detect
 from trainer.detection.network import CentreNetwork
 from trainer.detection.precision import average_precision
-from trainer.detection.sources import central_cell_frames, held_out_cells, relabelled, virtual_frames
+from trainer.detection.sources import (
+    central_cell_frames,
+    crowded_frames,
+    held_out_cells,
+    relabelled,
+    virtual_frames,
+)
 from trainer.detection.targets import Batch, losses
 from trainer.errors import DataError
 from trainer.fit import Recipe, fit
@@ -28,6 +34,8 @@ from trainer.run import RunDirectory
 
 SCORE: Final = "map50"
 VIRTUAL_SEED: Final = 1_000_000
+CROWDED_SEED: Final = 1_500_000
+_CROWDED_SHARE: Final = 0.35
 _RECALL_SCORE: Final = 0.3
 _DONORS: Final = 240
 
@@ -51,10 +59,10 @@ class Settings:
     frozen_stages: int = 1
     warmup_steps: int = 60
     average_decay: float = 0.993
-    virtual_fields: int = 160
-    real_share: float = 0.68
-    virtual_share: float = 0.16
-    cell_share: float = 0.16
+    virtual_fields: int = 200
+    real_share: float = 0.6
+    virtual_share: float = 0.2
+    cell_share: float = 0.2
     evaluate_every: int = 4
     seed: int = 0
 
@@ -81,12 +89,16 @@ def read(settings: Settings, data_dir: Path) -> Pictures:
     if not real:
         raise DataError("There are no frames to train on.", remedy="Name the list train, or train and val.")
     count = settings.virtual_fields if settings.virtual_share else 0
+    crowded = round(count * _CROWDED_SHARE)
     cells = central_cell_frames(train_cells)
     if settings.begin_with:
         cells = relabelled(cells, find(torch_detect(load(settings.begin_with)), cells))
     return Pictures(
         real=real,
-        virtual=virtual_frames(range(VIRTUAL_SEED, VIRTUAL_SEED + count)),
+        virtual=[
+            *virtual_frames(range(VIRTUAL_SEED, VIRTUAL_SEED + count - crowded)),
+            *crowded_frames(range(CROWDED_SEED, CROWDED_SEED + crowded)),
+        ],
         cells=cells,
         judged=bccd.frames("val"),
         judged_cells=central_cell_frames(held_cells[::3]),
@@ -98,8 +110,12 @@ def train(
 ) -> Mapping[str, float]:
     """Train from the start, or from where ``run`` stopped. Returns the best score."""
     torch.manual_seed(settings.seed)
-    frozen = settings.frozen_stages if settings.weights or settings.begin_with else 0
-    network = CentreNetwork(weights=None if settings.begin_with else settings.weights, frozen_stages=frozen)
+    taught = bool(settings.weights or settings.begin_with)
+    network = CentreNetwork(
+        weights=None if settings.begin_with else settings.weights,
+        frozen_stages=settings.frozen_stages if taught else 0,
+        frozen_norm=taught,
+    )
     if settings.begin_with:
         network.load_state_dict(RunDirectory.open(settings.begin_with).require("last")["serving"])
     network.to(memory_format=torch.channels_last)

@@ -6,7 +6,7 @@ import pytest
 from edge.contract.taxonomy import ObjectKind
 from trainer.augment.recipe import donor_of
 from trainer.data.frames import KINDS, LabelledFrame
-from trainer.detection.compose import Composer, Pool, turned
+from trainer.detection.compose import Composer, Pool, turned, with_hue_turned
 
 RED, BLUE = (200, 40, 40), (40, 40, 200)
 
@@ -82,6 +82,20 @@ def test_a_sliver_of_a_cell_is_neither_cell_nor_background():
     drawer = composer(mosaic=0.0, zoom=(1.7, 1.8), usual=0.0)
     scenes = [drawer.scene(np.random.default_rng(seed)) for seed in range(30)]
     assert any(not scene.known.all() for scene in scenes)
+
+
+def test_a_hue_turned_is_another_colour_of_the_same_lightness():
+    pixels = frame().pixels
+    turned_pixels = with_hue_turned(pixels, turn=0.5)
+    assert turned_pixels[50, 40].tolist() == pytest.approx([200, 200, 40], abs=3)
+    assert turned_pixels[5, 5].tolist() == [128, 128, 128]
+    assert with_hue_turned(pixels, turn=0.0)[50, 40].tolist() == pytest.approx(list(BLUE), abs=3)
+
+
+def test_small_cells_come_from_many_frames():
+    crowded = composer(mosaic=1.0, zoom=(0.35, 0.36), usual=0.0).scene(np.random.default_rng(2))
+    single = composer(mosaic=0.0, zoom=(0.35, 0.36), usual=0.0).scene(np.random.default_rng(2))
+    assert int((crowded.kinds == 0).sum()) >= 5 * int((single.kinds == 0).sum()) > 0
 
 
 def test_shares_are_kept():

@@ -9,7 +9,7 @@ from trainer.data.cells import CellSample
 from trainer.data.frames import LabelledFrame
 from trainer.detection.evaluation import central_recall
 from trainer.detection.precision import Found
-from trainer.detection.sources import held_out_cells, relabelled, virtual_frames
+from trainer.detection.sources import crowded_frames, held_out_cells, relabelled, virtual_frames
 
 
 def single_cell() -> LabelledFrame:
@@ -75,3 +75,9 @@ def test_virtual_fields_are_the_same_for_the_same_seed_and_show_red_cells():
         assert one.boxes.tolist() == two.boxes.tolist()
     assert first[0].pixels.tobytes() != first[1].pixels.tobytes()
     assert {1} <= {int(kind) for frame in first for kind in frame.kinds}
+
+
+def test_crowded_fields_show_many_small_white_cells():
+    frames = crowded_frames(range(3))
+    assert all(frame.um_per_px > 0.12 for frame in frames)
+    assert sum(int((frame.kinds == 0).sum()) for frame in frames) >= 12
