@@ -12,9 +12,8 @@ import typer
 
 from edge.contract.manifest import Metric
 from trainer.classification import measurements
-from trainer.classification.corpus import ALL, HOUSE, SPLITS, Corpus, read_corpus
+from trainer.classification.corpus import ALL, FOLDS, HOUSE, SPLITS, Corpus, read_corpus
 from trainer.classification.fit import ClassifierRecipe, fit_classifier
-from trainer.data.cells import LABORATORIES
 from trainer.errors import DataError, RunError
 from trainer.run import RunDirectory
 
@@ -47,7 +46,7 @@ def fit(
     *,
     out: Annotated[Path, typer.Option(help="The run directory to make, or to go on in with --resume.")],
     split: Annotated[
-        str, typer.Option(help=f"What to hold out: {', '.join(SPLITS)} (a laboratory, blocks, nothing).")
+        str, typer.Option(help=f"What to hold out: {', '.join(SPLITS)} (blocks, a laboratory, nothing).")
     ] = HOUSE,
     data: DataDir = DEFAULT_DATA,
     weights: Weights = None,
@@ -97,7 +96,7 @@ def evaluate(
 def cross_validate(
     *,
     out: Annotated[
-        Path, typer.Option(help="Directory for the four runs: house, and each laboratory left out.")
+        Path, typer.Option(help="Directory for the runs: house, and a run for everything left out.")
     ],
     data: DataDir = DEFAULT_DATA,
     weights: Weights = None,
@@ -114,7 +113,7 @@ def cross_validate(
     recipe = ClassifierRecipe(epochs=epochs, size_px=size_px, virtual_per_class=virtual_cells, seed=seed)
     corpus = _read(data, recipe, beside=out / HOUSE)
     trunk = _weights(data, weights, from_scratch)
-    for split in (HOUSE, *LABORATORIES):
+    for split in (HOUSE, *FOLDS):
         _fit(recipe, corpus, split, out / split, weights=trunk, resume=resume)
     typer.echo(table(measurements.measure_folds(out, corpus)))
 

@@ -34,12 +34,12 @@ _CURVES: Final = {
 class ClassifierRecipe:
     """Everything that decides what a training gives, but its data."""
 
-    size_px: int = 128
+    size_px: int = 96
     crop_margin: float = 1.2
-    epochs: int = 12
+    epochs: int = 8
     rate: float = 1.2e-3
     weight_decay: float = 2e-3
-    frozen_blocks: int = 4
+    frozen_blocks: int = 0
     reversal: float = 0.0
     average_decay: float = 0.995
     virtual_per_class: int = 150

@@ -1,4 +1,4 @@
-"""Evaluates runs on disk: a cross-validation's four, and the one that is to be served."""
+"""Evaluates runs on disk: a cross-validation's, and the one that is to be served."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from edge.contract.manifest import Metric
 from trainer.augment.recipe import Recipe as Look
 from trainer.classification import report
 from trainer.classification.batches import BatchRecipe
-from trainer.classification.corpus import HOUSE, Corpus
+from trainer.classification.corpus import FOLDS, HOUSE, Corpus
 from trainer.classification.deploy import Deployment
 from trainer.classification.evaluated import Evaluated, OperatingPoint, answers, operating_point
 from trainer.classification.fit import ClassifierRecipe
 from trainer.classification.variation import CellVariation
-from trainer.data.cells import LABORATORIES
 from trainer.errors import RunError
 from trainer.facts import ClassifierFacts
 from trainer.run import RunDirectory
@@ -50,13 +49,12 @@ def evaluated(run: RunDirectory, corpus: Corpus) -> Evaluated:
 
 
 def measure_folds(folder: Path, corpus: Corpus) -> tuple[Metric, ...]:
-    """Measure the house run and each laboratory left out; keeps the figures in ``measured.json``."""
+    """Measure the house run and everything left out; keeps the figures in ``measured.json``."""
     house = evaluated(RunDirectory.open(folder / HOUSE), corpus)
     point = operating_point(house)
     metrics = list(report.house_metrics(house, point))
-    for laboratory in LABORATORIES:
-        fold = evaluated(RunDirectory.open(folder / laboratory), corpus)
-        metrics += report.laboratory_metrics(laboratory, fold, point)
+    for name in FOLDS:
+        metrics += report.fold_metrics(name, evaluated(RunDirectory.open(folder / name), corpus), point)
     content = {"point": asdict(point), "metrics": [each.model_dump(mode="json") for each in metrics]}
     partial = folder / f".{MEASURED}.partial"
     partial.write_text(json.dumps(content, indent=2) + "\n", "utf-8")

@@ -7,7 +7,7 @@ names stand in for smears, and duplicates weld blocks together.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -83,12 +83,25 @@ def house_split(
     return _split("house", block_of, held)
 
 
-def leave_laboratory_out(samples: Sequence[CellSample], block_of: Sequence[int], *, laboratory: str) -> Split:
-    """Hold out everything of one laboratory, and any block that a duplicate welds to it."""
-    held = {block for sample, block in zip(samples, block_of, strict=True) if sample.laboratory == laboratory}
+def leave_out(
+    samples: Sequence[CellSample],
+    block_of: Sequence[int],
+    *,
+    name: str,
+    leaves: Callable[[CellSample], bool],
+) -> Split:
+    """Hold out every cell that ``leaves`` says, and any block that a duplicate welds to one of them."""
+    held = {block for sample, block in zip(samples, block_of, strict=True) if leaves(sample)}
     if not held:
-        raise DataError(f"No sample is of the laboratory {laboratory!r}.", remedy="Check its name.")
-    return _split(f"without {laboratory}", block_of, held)
+        raise DataError(f"No sample is left out as {name!r}.", remedy="Check the name of what is left out.")
+    return _split(name, block_of, held)
+
+
+def leave_laboratory_out(samples: Sequence[CellSample], block_of: Sequence[int], *, laboratory: str) -> Split:
+    """Hold out everything of one laboratory."""
+    return leave_out(
+        samples, block_of, name=laboratory, leaves=lambda sample: sample.laboratory == laboratory
+    )
 
 
 def _split(name: str, block_of: Sequence[int], held: set[int]) -> Split:
