@@ -9,6 +9,8 @@ TEST_DONE := $(TEST_ENV)/installed
 BIN := $(TEST_ENV)/bin
 STARTER := edge/starter
 RUNS := runs/starter
+QUIET := --quiet --disable-pip-version-check
+COMPILE = uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test nightly lint types schemas requirements starter-bundle benchmarks system-packages clean
@@ -42,32 +44,31 @@ system-packages: ## the system's programs that the suite drives; installed where
 	@sh tests/system-packages.sh
 
 requirements: ## pin all packages anew, with hashes and without an index address
-	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
-		--extra demo pyproject.toml requirements/build.in --output-file requirements/station.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--constraint requirements/station.txt \
-		--extra dev pyproject.toml requirements/build.in requirements/tested-pair.in \
-		--output-file requirements/test.txt
-	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
-		--no-deps requirements/headless.in --output-file requirements/headless.txt
+	$(COMPILE) --python-version 3.10 --extra demo pyproject.toml requirements/build.in \
+		--output-file requirements/station.txt
+	$(COMPILE) --python-version 3.11 --extra dev pyproject.toml requirements/build.in requirements/tested-pair.in \
+		--constraint requirements/station.txt --output-file requirements/test.txt
+	$(COMPILE) --python-version 3.10 --no-deps requirements/headless.in --output-file requirements/headless.txt
+	$(COMPILE) --python-version 3.10 requirements/uv.in --output-file requirements/uv.txt
 
 clean: ## remove the environments; runs and bundles stay
 	rm -rf $(DEMO_ENV) $(TEST_ENV)
 
 $(DEMO_DONE): pyproject.toml requirements/station.txt requirements/headless.txt
-	$(PYTHON) -m venv --clear $(DEMO_ENV)
-	$(DEMO_ENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/station.txt
-	$(DEMO_ENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@echo "installing the station into $(DEMO_ENV)"
+	@$(PYTHON) -m venv --clear $(DEMO_ENV)
+	@$(DEMO_ENV)/bin/pip install $(QUIET) --require-hashes -r requirements/station.txt
+	@$(DEMO_ENV)/bin/pip install $(QUIET) --no-deps --no-build-isolation -e .
 	@# OpenCV's full build needs the system's libGL, which a machine without a screen may lack.
-	$(DEMO_ENV)/bin/python -c 'import cv2' 2>/dev/null || { \
+	@$(DEMO_ENV)/bin/python -c 'import cv2' 2>/dev/null || { \
 		$(DEMO_ENV)/bin/pip uninstall --quiet --yes opencv-python && \
-		$(DEMO_ENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
-			-r requirements/headless.txt; }
-	touch $@
+		$(DEMO_ENV)/bin/pip install $(QUIET) --no-deps --require-hashes -r requirements/headless.txt; }
+	@touch $@
 
-$(TEST_DONE): pyproject.toml requirements/test.txt
-	$(PYTHON) -m venv --clear $(TEST_ENV)
-	$(TEST_ENV)/bin/pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/test.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
-	touch $@
+$(TEST_DONE): pyproject.toml requirements/test.txt requirements/uv.txt
+	@echo "installing everything into $(TEST_ENV)"
+	@$(PYTHON) -m venv --clear $(TEST_ENV)
+	@$(BIN)/pip install $(QUIET) --require-hashes -r requirements/uv.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/test.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
