@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from edge.errors import BrokerError
+from edge.broker_access import read_password, tls_context
 from fleet.errors import UsageError
 
 _PORT: Final = 1883
@@ -33,32 +33,15 @@ class BrokerAccess:
 
     def password(self) -> str | None:
         """The first line of the password file. Raises BrokerError."""
-        if self.password_file is None:
-            return None
-        try:
-            lines = self.password_file.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise BrokerError(
-                f"The password file {self.password_file} cannot be read: {error}.",
-                remedy="Put the password in its first line and let the collector's user read it.",
-            ) from error
-        return lines[0] if lines else ""
+        return read_password(self.password_file)
 
     def tls_context(self) -> ssl.SSLContext | None:
         """The certificates, or None without TLS. Raises BrokerError."""
         if not self.tls:
             return None
-        try:
-            context = ssl.create_default_context(cafile=self.ca_file)
-            if self.certificate_file is not None:
-                context.load_cert_chain(self.certificate_file, self.key_file)
-        except (ssl.SSLError, OSError) as error:
-            raise BrokerError(
-                f"The TLS files do not serve: {error}.",
-                remedy="They must exist, be PEM, and the key must belong to the certificate.",
-            ) from error
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        return context
+        return tls_context(
+            ca_file=self.ca_file, certificate_file=self.certificate_file, key_file=self.key_file
+        )
 
 
 def parse_address(text: str) -> tuple[str, int, bool]:

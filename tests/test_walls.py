@@ -20,7 +20,7 @@ ALLOWED = {
     "edge": {"edge"},
     "trainer": {"trainer", *GROUND},
     "export": {"export", "trainer", "edge.engine", "edge.bundle", *GROUND},
-    "fleet": {"fleet", "edge.contract", "edge.errors", "edge.command_line"},
+    "fleet": {"fleet", "edge.contract", "edge.errors", "edge.command_line", "edge.broker_access"},
 }
 WORKSHOP_ONLY = {"torch", "torchvision", "onnx", "sklearn", "scipy", "matplotlib", "tqdm"}
 IO = {"socket", "sqlite3", "paho", "fastapi", "uvicorn", "subprocess", "requests", "http", "urllib"}

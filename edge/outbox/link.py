@@ -14,6 +14,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from edge.broker_access import read_password, tls_context
 from edge.contract.records import MAX_COMMAND_BYTES
 from edge.errors import BrokerError
 from edge.outbox.settings import MqttSettings, TlsSettings
@@ -62,9 +63,9 @@ class Publication:
 
 def check_files(settings: MqttSettings) -> None:
     """Read the certificates and the password once. Raises BrokerError naming the one that does not serve."""
-    _password(settings)
+    read_password(settings.password_file)
     if settings.tls is not None:
-        _tls_context(settings.tls)
+        _context(settings.tls)
 
 
 class Link:
@@ -175,9 +176,9 @@ class Link:
         if (will := self._will) is not None:
             client.will_set(will.topic, will.payload, qos=will.qos, retain=will.retain)
         if settings.username is not None:
-            client.username_pw_set(settings.username, _password(settings))
+            client.username_pw_set(settings.username, read_password(settings.password_file))
         if settings.tls is not None:
-            client.tls_set_context(_tls_context(settings.tls))
+            client.tls_set_context(_context(settings.tls))
         return client
 
     def _connect(self, client: mqtt.Client) -> None:
@@ -265,33 +266,5 @@ def _properties(packet: int, **values: Any) -> Properties:  # noqa: ANN401 - MQT
     return properties
 
 
-def _password(settings: MqttSettings) -> str | None:
-    if settings.password_file is None:
-        return None
-    try:
-        lines = settings.password_file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BrokerError(
-            f"The password file {settings.password_file} cannot be read: {error}.",
-            remedy="Put the password in its first line and let the station's user read it.",
-        ) from error
-    return lines[0] if lines else ""
-
-
-def _tls_context(settings: TlsSettings) -> ssl.SSLContext:
-    for file in (settings.ca_file, settings.certificate_file, settings.key_file):
-        if file is not None and not file.is_file():
-            raise BrokerError(
-                f"The TLS file {file} does not exist.", remedy="Put it there, or correct its path."
-            )
-    try:
-        context = ssl.create_default_context(cafile=settings.ca_file)
-        if settings.certificate_file is not None:
-            context.load_cert_chain(settings.certificate_file, settings.key_file)
-    except (ssl.SSLError, OSError) as error:
-        raise BrokerError(
-            f"The TLS files of the broker's connection do not serve: {error}.",
-            remedy="They must be PEM, the key must belong to the certificate and have no passphrase.",
-        ) from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
+def _context(tls: TlsSettings) -> ssl.SSLContext:
+    return tls_context(ca_file=tls.ca_file, certificate_file=tls.certificate_file, key_file=tls.key_file)
