@@ -21,7 +21,7 @@ UM_PER_PX: Final = 0.11
 FOREIGN: Final = replace(STRONG, stain=0.9, stain_amount=2.0, transfer=0.3)
 _USUAL_ZOOM: Final = (0.85, 1.2)
 _CROWDED_ZOOM: Final = 0.65
-_FOREIGN_SHARE: Final = 0.3
+_FOREIGN_SHARE: Final = 0.25
 _SEEN_SHARE: Final = 0.35
 _UNSEEN_SHARE: Final = 0.08
 _SMALLEST_SIDE_PX: Final = 4.0
@@ -50,7 +50,7 @@ class Composer:
     usual: float = 0.35
     colour: Recipe = STRONG
     foreign: Recipe = FOREIGN
-    natural: float = 0.25
+    natural: float = 0.4
     mosaic: float = 0.6
     width_px: int = WIDTH_PX
     height_px: int = HEIGHT_PX

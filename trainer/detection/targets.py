@@ -24,8 +24,8 @@ Known = NDArray[np.bool_]
 _REACH: Final = 0.54
 """Share of the box that its Gaussian covers at three deviations (TTFNet's alpha)."""
 _BOX_WEIGHT: Final = 5.0
-_SURE: Final = 0.35
-_DOUBTED_WEIGHT: Final = 0.25
+_SURE: Final = 0.5
+_DOUBTED_WEIGHT: Final = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,7 +86,7 @@ def heat_loss(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
     """Penalty-reduced focal loss, summed.
 
     The labels miss objects here and there. So a confident answer on what is labelled as background counts
-    for a quarter: it is as likely the annotator's slip as the network's.
+    for half: it is as likely the annotator's slip as the network's.
     """
     sure = torch.sigmoid(logits)
     centre = target.eq(1)

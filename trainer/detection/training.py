@@ -60,9 +60,9 @@ class Settings:
     warmup_steps: int = 60
     average_decay: float = 0.993
     virtual_fields: int = 200
-    real_share: float = 0.6
-    virtual_share: float = 0.2
-    cell_share: float = 0.2
+    real_share: float = 0.64
+    virtual_share: float = 0.18
+    cell_share: float = 0.18
     evaluate_every: int = 4
     seed: int = 0
 
