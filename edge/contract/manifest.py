@@ -68,7 +68,10 @@ class Metric(_Part):
 
 
 class Confusion(_Part):
-    """Validated counts: ``counts[i][j]`` cells of true class i were named class j."""
+    """Validated counts: ``counts[i][j]`` cells of true class i were named class j.
+
+    Of cells named with confidence alone: doubtful and unknown ones never count under a class.
+    """
 
     classes: tuple[str, ...]
     counts: tuple[tuple[Annotated[int, Field(ge=0)], ...], ...]

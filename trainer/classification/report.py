@@ -209,6 +209,8 @@ def facts(
     if split.name == ALL:
         on += "; the served network had the same recipe and all cells"
     probabilities = calibration.cross_fitted(cells.logits, cells.labels, cells.blocks)
+    # The station counts no other cells under a class, so the errors to correct for are theirs.
+    sure = cells.only(~house.doubtful(cells, point))
     used = [corpus.samples[index] for index in split.train]
     return ClassifierFacts(
         input=InputGeometry(width_px=recipe.size_px, height_px=recipe.size_px),
@@ -231,7 +233,11 @@ def facts(
             temperature=point.temperature,
             expected_calibration_error=calibration.expected_calibration_error(probabilities, cells.labels),
         ),
-        confusion=Confusion(classes=CLASSES, counts=confusion(cells.labels, _named(cells)), measured_on=on),
+        confusion=Confusion(
+            classes=CLASSES,
+            counts=confusion(sure.labels, _named(sure)),
+            measured_on=f"{on}; cells that came out neither doubtful nor out of distribution",
+        ),
         metrics=metrics,
         sources=sources(tuple(used)),
         fingerprint=fingerprint((each.file, each.cell_class) for each in used),

@@ -71,7 +71,7 @@ class Bccd:
     def source(self, *, samples: int) -> DataSource:
         """The dataset as a manifest names it."""
         return DataSource(
-            name="BCCD",
+            name="BCCD Dataset, frames",
             licence="MIT",
             attribution="BCCD Dataset by Shenggan; images by cosmicad and akshaylambda",
             samples=samples,

@@ -170,7 +170,7 @@ def sources(samples: tuple[CellSample, ...]) -> tuple[DataSource, ...]:
             ),
         ),
         BCCD: (
-            "BCCD Dataset",
+            "BCCD Dataset, named cells",
             "MIT",
             "Shenggan, BCCD Dataset; images by cosmicad and akshaylambda; cell names by apple2373",
         ),
