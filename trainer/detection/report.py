@@ -30,8 +30,8 @@ _VIRTUAL_TEST_SEEDS: Final = range(2_000_000, 2_000_040)
 _SPLIT: Final = (
     "BCCD's own lists: trained on `train`, judged on `val`. Frames of one smear may be in both; the "
     "dataset does not say, but registration finds val frames that overlap with train frames, and the "
-    "figures are given without them too. Of each folder of single cells the last fifth in the order of acquisition was "
-    "held out, to count how many white cells of those laboratories are found."
+    "figures are given without them too. Of each folder of single cells the last fifth in the order of "
+    "acquisition was held out, to count how many white cells of those laboratories are found."
 )
 _LIMITS: Final = (
     "Trained around 0.11 um a pixel at its input, from half to 1.8 times that scale.",
