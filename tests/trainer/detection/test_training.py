@@ -132,6 +132,26 @@ def test_a_run_that_saw_the_judged_frames_is_not_measured_on_them(tmp_path):
         report.measured_facts(tmp_path / "run", tmp_path)
 
 
+def test_a_run_is_judged_by_all_that_it_goes_back_to(tmp_path):
+    before = None
+    for name, lists in (("first", ("train", "val")), ("second", ("train",)), ("third", ("train",))):
+        settings = dataclasses.replace(SETTINGS, begin_with=before, lists=lists)
+        RunDirectory.begin(tmp_path / name, dataclasses.asdict(settings), resume=False)
+        before = tmp_path / name
+    assert [run.path.name for run in report.lineage(tmp_path / "third")] == ["first", "second", "third"]
+    with pytest.raises(RunError, match="trained on the frames"):
+        report.refuse_if_seen(tmp_path / "third")
+
+
+def test_figures_are_quoted_from_the_run_that_it_began_with_alone(tmp_path):
+    for name in ("first", "other"):
+        RunDirectory.begin(tmp_path / name, dataclasses.asdict(SETTINGS), resume=False)
+    settings = dataclasses.replace(SETTINGS, begin_with=tmp_path / "first")
+    RunDirectory.begin(tmp_path / "second", dataclasses.asdict(settings), resume=False)
+    with pytest.raises(RunError, match="did not begin with"):
+        report.inherited_facts(tmp_path / "second", tmp_path, measured=tmp_path / "other")
+
+
 def test_settings_come_back_from_a_run_and_a_foreign_run_is_refused(tmp_path):
     settings = dataclasses.replace(SETTINGS, begin_with=tmp_path / "before", lists=("train", "val"))
     run = RunDirectory.begin(tmp_path / "run", dataclasses.asdict(settings), resume=False)
