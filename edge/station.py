@@ -23,14 +23,15 @@ from edge.camera.settings import open_camera
 from edge.config import StationConfig
 from edge.contract.records import Command, HealthRecord, StateRecord
 from edge.daemon.capture import CAPTURE, Capture
-from edge.daemon.frame_queue import FrameQueue
+from edge.daemon.handover import Handover
 from edge.daemon.health import BrokerState, Health, OutboxFigures
-from edge.daemon.observer import ANALYSIS, Observer
+from edge.daemon.observer import STAGES, Observer
 from edge.daemon.page_view import PageView
 from edge.daemon.problems import Problems
 from edge.daemon.slide_desk import Origin, SlideDesk, SlideError
 from edge.daemon.timing import StageClock
 from edge.errors import CameraError, StorageError
+from edge.frame import Frame
 from edge.networks import Networks, open_networks
 from edge.outbox.publisher import Publisher
 from edge.outbox.store import Outbox
@@ -76,7 +77,7 @@ class Station:
 
         self.problems = Problems()
         self._clock = StageClock(monotonic_s=monotonic_s)
-        self._frames = FrameQueue(capacity=FRAMES_WAITING, live=camera.live)
+        self._frames = Handover[Frame](capacity=FRAMES_WAITING, live=camera.live)
         self._capture = Capture(camera=camera, frames=self._frames, clock=self._clock)
         self.desk = SlideDesk(
             journal=outbox,
@@ -277,8 +278,8 @@ class Station:
             self.problems.clear(subject)
 
     def _is_progressing(self) -> bool:
-        analysis_s = self._clock.silent_s(ANALYSIS)
-        if analysis_s is not None and analysis_s > STUCK_AFTER_S and not self.finished:
+        silent_s = [self._clock.silent_s(stage) or 0.0 for stage in STAGES]
+        if max(silent_s) > STUCK_AFTER_S and not self.finished:
             return False
         capture_s = self._clock.silent_s(CAPTURE)
         # A camera that is away makes no progress either, but a restart would not bring it back.

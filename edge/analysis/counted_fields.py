@@ -69,11 +69,12 @@ class CountedFields:
         self._digests.add(place.digest)
 
     def take_back(self, place: Place) -> None:
-        """Undo the ``add`` of ``place``, the latest one."""
-        if place.box_um is not None:
-            self._boxes_um.pop()
-        if place.plate is not None:
-            self._plates.pop()
+        """Undo the ``add`` of ``place``."""
+        if place.box_um in self._boxes_um:
+            self._boxes_um.remove(place.box_um)
+        # Plates are told apart by identity: an older one may have made way for newer ones since.
+        kept = [plate for plate in self._plates if plate is not place.plate]
+        self._plates = deque(kept, maxlen=self._plates.maxlen)
         self._digests.discard(place.digest)
 
     def covered_px(self, place: Place, *, enough: float = 1.0) -> tuple[BoxPx, ...]:

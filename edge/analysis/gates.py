@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
 from typing import Annotated
@@ -37,11 +37,13 @@ class Accepted:
     """A frame that is a field.
 
     ``focus`` is the measure of ``edge.vision.focus``. ``covered_px`` are the parts of this frame that
-    earlier fields have shown already: a cell whose centre lies there was counted there.
+    earlier fields have shown already: a cell whose centre lies there was counted there. ``place`` is what
+    the gates remember of it.
     """
 
     focus: float
     stained_share: float
+    place: Place = field(repr=False)
     covered_px: tuple[BoxPx, ...] = ()
 
 
@@ -109,7 +111,6 @@ class Gates:
         self._settings = settings
         self._still_images = still_images
         self._before: Reduction | None = None
-        self._latest: Place | None = None
         self._counted = CountedFields(remembered=settings.remembered_fields)
         self._refusals: Counter[Reason] = Counter(dict.fromkeys(Reason, 0))
         self.accepted = 0
@@ -123,14 +124,11 @@ class Gates:
     def forget_fields(self) -> None:
         """Begin a new slide: what was counted on the last one may be counted again. Tallies go on."""
         self._counted = CountedFields(remembered=self._settings.remembered_fields)
-        self._latest = None
 
-    def take_back(self) -> None:
-        """The field accepted last was lost after all: seen again, it may be counted."""
-        if self._latest is not None:
-            self._counted.take_back(self._latest)
-            self._latest = None
-            self.accepted -= 1
+    def take_back(self, accepted: Accepted) -> None:
+        """A field of this slide was lost after all: seen again, it may be counted."""
+        self._counted.take_back(accepted.place)
+        self.accepted -= 1
 
     def judge(self, frame: Frame) -> Verdict:
         """Whether ``frame`` is a field; where it is, it is remembered as counted."""
@@ -164,8 +162,7 @@ class Gates:
         if overlap > limits.max_overlap:
             return Refused(reason=Reason.ALREADY_COUNTED, measure=overlap)
         self._counted.add(place)
-        self._latest = place
-        return Accepted(focus=sharp, stained_share=stained, covered_px=covered)
+        return Accepted(focus=sharp, stained_share=stained, place=place, covered_px=covered)
 
 
 def _motion(before: Reduction | None, after: Reduction) -> float:

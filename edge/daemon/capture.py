@@ -7,7 +7,7 @@ import threading
 from typing import Final, Literal
 
 from edge.camera.protocol import Camera
-from edge.daemon.frame_queue import FrameQueue
+from edge.daemon.handover import Handover
 from edge.daemon.timing import StageClock
 from edge.errors import CameraError
 from edge.frame import Frame
@@ -21,7 +21,7 @@ CameraState = Literal["streaming", "lost", "finished", "starting"]
 class Capture:
     """Feeds the frame queue from a camera until it ends, fails for good, or is stopped."""
 
-    def __init__(self, *, camera: Camera, frames: FrameQueue, clock: StageClock) -> None:
+    def __init__(self, *, camera: Camera, frames: Handover[Frame], clock: StageClock) -> None:
         self._camera = camera
         self._frames = frames
         self._clock = clock

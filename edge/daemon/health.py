@@ -15,10 +15,11 @@ from edge.camera.protocol import Camera
 from edge.camera.reconnecting import Reconnecting
 from edge.contract.records import HealthRecord
 from edge.daemon.capture import CameraState, Capture
-from edge.daemon.frame_queue import FrameQueue
+from edge.daemon.handover import Handover
 from edge.daemon.observer import Observer
 from edge.daemon.problems import Problems
 from edge.daemon.timing import StageClock
+from edge.frame import Frame
 
 BrokerState = Literal["connected", "disconnected", "off"]
 
@@ -44,7 +45,7 @@ class Health:
         state_dir: Path,
         capture: Capture,
         camera: Camera,
-        frames: FrameQueue,
+        frames: Handover[Frame],
         observer: Observer,
         clock: StageClock,
         problems: Problems,
@@ -85,7 +86,7 @@ class Health:
             fields=self._observer.fields,
             refusals=self._refusals(),
             latencies=self._clock.latencies(),
-            queues={"frames": len(self._frames)},
+            queues=self._observer.waiting,
             outbox_records=outbox.records,
             outbox_bytes=outbox.size_bytes,
             discarded=outbox.discarded,

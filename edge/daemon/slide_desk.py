@@ -112,15 +112,21 @@ class SlideDesk:
             self._close()
 
     def count(
-        self, frame: Frame, accepted: Accepted, cells: Sequence[Cell], *, analysis_ms: float
+        self,
+        frame: Frame,
+        accepted: Accepted,
+        cells: Sequence[Cell],
+        *,
+        slide_number: int,
+        analysis_ms: float,
     ) -> CountedField | None:
-        """Record a field and count its cells; None where no slide is open any more.
+        """Record a field and count its cells; None where its slide (by ``opened``) is open no more.
 
         Raises StorageError where the record is not on the disk: its cells are not counted then.
         """
         with self._lock:
             session = self._session
-            if session is None:
+            if session is None or slide_number != self.opened:
                 return None
             number = session.fields + 1
 

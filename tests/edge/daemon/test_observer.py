@@ -1,5 +1,6 @@
 """The analysing thread: counts fields, refuses frames, and outlives what a person can mend."""
 
+import threading
 import time
 from datetime import datetime, timezone
 
@@ -10,7 +11,7 @@ from edge.analysis.field import FieldAnalyzer
 from edge.analysis.gates import Gates, GateSettings
 from edge.camera.virtual_slide import draw_field
 from edge.contract.taxonomy import ObjectKind
-from edge.daemon.frame_queue import FrameQueue
+from edge.daemon.handover import Handover
 from edge.daemon.observer import NO_SLIDE, Observer, not_yet_counted
 from edge.daemon.problems import Problems
 from edge.daemon.slide_desk import Origin, SlideDesk
@@ -30,6 +31,18 @@ def pictures():
     return [draw_field(seed=seed, width_px=640, height_px=480, um_per_px=0.08)[0] for seed in (5, 8, 13)]
 
 
+class AnnouncedProblems(Problems):
+    """Problems that a test can wait for."""
+
+    def __init__(self):
+        super().__init__()
+        self.raised = threading.Event()
+
+    def raise_(self, subject, text):
+        super().raise_(subject, text)
+        self.raised.set()
+
+
 class Bench:
     """An observer on a real outbox, with scripted networks; frames are put in by hand."""
 
@@ -45,8 +58,8 @@ class Bench:
                 raise EngineError("The detector failed.", remedy="Look for lack of memory.")
             return script(batch)
 
-        self.frames = FrameQueue(capacity=10, live=False)
-        self.problems = Problems()
+        self.frames = Handover(capacity=10, live=False)
+        self.problems = AnnouncedProblems()
         self.desk = SlideDesk(
             journal=outbox,
             origin=Origin(site="lab", software="test", bundle="0" * 64),
@@ -75,19 +88,25 @@ class Bench:
             on_field=self.counted.append,
         )
 
-    def watch(self, pictures):
-        for index, picture in enumerate(pictures):
-            self.frames.put(
-                Frame(
-                    pixels=picture,
-                    index=index,
-                    source=f"{index}.png",
-                    captured_at=NOW,
-                    monotonic_s=time.monotonic(),
-                )
+    def put(self, index, picture):
+        self.frames.put(
+            Frame(
+                pixels=picture,
+                index=index,
+                source=f"{index}.png",
+                captured_at=NOW,
+                monotonic_s=time.monotonic(),
             )
-        self.frames.end()
+        )
+
+    def watch(self, pictures):
         self.observer.start()
+        for index, picture in enumerate(pictures):
+            self.put(index, picture)
+        self.finish()
+
+    def finish(self):
+        self.frames.end()
         assert self.observer.finished.wait(30)
 
 
@@ -139,7 +158,11 @@ def test_a_failing_network_costs_its_field_and_is_told(outbox, pictures):
 def test_a_lost_field_can_be_counted_when_it_is_seen_again(outbox, pictures):
     bench = Bench(outbox, failing=(0,))
     bench.desk.open("A")
-    bench.watch([pictures[0], pictures[0]])
+    bench.observer.start()
+    bench.put(0, pictures[0])
+    assert bench.problems.raised.wait(30)
+    bench.put(1, pictures[0])
+    bench.finish()
     assert [field.frame.index for field in bench.counted] == [1]
     assert bench.problems.standing() == ()
 

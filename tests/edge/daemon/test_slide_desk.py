@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edge.analysis.cells import Cell, Naming
+from edge.analysis.counted_fields import Place
 from edge.analysis.gates import Accepted
 from edge.contract.records import FieldRecord, Key
 from edge.contract.taxonomy import ObjectKind
@@ -15,6 +16,7 @@ from edge.frame import Frame
 from tests.edge.facts import classifier_facts
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+PLACE = Place(width_px=64, height_px=48, um_per_px=None, box_um=None, plate=None, digest=b"")
 
 
 class Journal:
@@ -61,7 +63,8 @@ def cells():
 
 
 def count(subject):
-    return subject.count(frame(), Accepted(focus=0.5, stained_share=0.2), cells(), analysis_ms=1.0)
+    accepted = Accepted(focus=0.5, stained_share=0.2, place=PLACE)
+    return subject.count(frame(), accepted, cells(), slide_number=max(subject.opened, 1), analysis_ms=1.0)
 
 
 def test_a_counted_field_is_recorded_with_its_cells():
@@ -158,3 +161,12 @@ def test_a_slide_that_cannot_be_recorded_is_not_open():
         subject.open("A")
     assert not subject.is_open
     assert subject.latest is None
+
+
+def test_a_field_of_an_earlier_slide_is_not_counted_on_this_one():
+    subject = desk(Journal())
+    subject.open("A")
+    subject.open("B")
+    accepted = Accepted(focus=0.5, stained_share=0.2, place=PLACE)
+    assert subject.count(frame(), accepted, cells(), slide_number=1, analysis_ms=1.0) is None
+    assert subject.latest.fields == 0

@@ -5,7 +5,7 @@ from datetime import datetime, timezone
 
 import numpy as np
 
-from edge.daemon.frame_queue import FrameQueue
+from edge.daemon.handover import Handover
 from edge.frame import Frame
 
 
@@ -20,7 +20,7 @@ def frame(index):
 
 
 def test_a_live_queue_keeps_the_newest_and_counts_the_rest():
-    queue = FrameQueue(capacity=2, live=True)
+    queue = Handover(capacity=2, live=True)
     for index in range(5):
         queue.put(frame(index))
     assert [queue.get(0).index, queue.get(0).index] == [3, 4]
@@ -29,7 +29,7 @@ def test_a_live_queue_keeps_the_newest_and_counts_the_rest():
 
 
 def test_a_replay_waits_for_its_reader():
-    queue = FrameQueue(capacity=2, live=False)
+    queue = Handover(capacity=2, live=False)
     writer = threading.Thread(target=lambda: [queue.put(frame(index)) for index in range(50)])
     writer.start()
     seen = [queue.get(5).index for _ in range(50)]
@@ -39,7 +39,7 @@ def test_a_replay_waits_for_its_reader():
 
 
 def test_the_end_wakes_a_waiting_writer_and_leaves_what_waits():
-    queue = FrameQueue(capacity=1, live=False)
+    queue = Handover(capacity=1, live=False)
     queue.put(frame(0))
     writer = threading.Thread(target=lambda: queue.put(frame(1)))
     writer.start()
