@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 
 import typer
@@ -16,3 +17,20 @@ def run_app(app: typer.Typer) -> None:
     except LeukoscopeError as error:
         typer.echo(str(error), err=True)
         sys.exit(error.exit_code)
+
+
+def run_with_extra(module: str, *, extra: str) -> None:
+    """Run the ``main`` of ``module``, which needs the packages of ``extra``; say so where they are missing.
+
+    A station has no use for them and does not install them, but has every command's name on its path.
+    """
+    try:
+        commands = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        typer.echo(
+            f"The package {error.name} is not installed. Install what this command needs: "
+            f"pip install 'leukoscope[{extra}]'.",
+            err=True,
+        )
+        sys.exit(LeukoscopeError.exit_code)
+    commands.main()

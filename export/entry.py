@@ -1,0 +1,10 @@
+"""The door to ``leukoscope-export``, which says what to install where its packages are missing."""
+
+from __future__ import annotations
+
+from edge.command_line import run_with_extra
+
+
+def main() -> None:
+    """Run the command line."""
+    run_with_extra("export.cli", extra="export")
