@@ -10,20 +10,16 @@ from edge.command_line import run_app, run_with_extra
 from edge.errors import CameraError
 
 
-def test_a_fault_is_its_message_and_its_exit_code(capsys):
+def test_a_fault_is_its_message_and_its_exit_code(capsys, monkeypatch):
     app = typer.Typer()
 
     @app.command()
     def look() -> None:
         raise CameraError("The camera is away.", remedy="Plug it in.")
 
+    monkeypatch.setattr(sys, "argv", ["look"])
     with pytest.raises(SystemExit) as ended:
-        # pytest's own arguments are not for this command.
-        sys.argv, before = ["look"], sys.argv
-        try:
-            run_app(app)
-        finally:
-            sys.argv = before
+        run_app(app)
     assert ended.value.code == CameraError.exit_code
     assert capsys.readouterr().err == "The camera is away. Plug it in.\n"
 
