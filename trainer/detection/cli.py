@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Annotated
 
+import cv2
 import torch
 import typer
 
@@ -45,6 +46,13 @@ def fit(
     virtual_fields: Annotated[
         int, typer.Option(min=0, help="Generated fields to mix in.")
     ] = Settings.virtual_fields,
+    real_share: Annotated[
+        float, typer.Option(help="Share of scenes of BCCD; the rest is cells and virtual fields.")
+    ] = Settings.real_share,
+    natural: Annotated[
+        float, typer.Option(help="Share of scenes that keep their colours.")
+    ] = Settings.natural,
+    usual: Annotated[float, typer.Option(help="Share of scenes near the usual scale.")] = Settings.usual,
     evaluate_every: Annotated[int, typer.Option(min=1, help="Epochs.")] = Settings.evaluate_every,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. [default: all cores]")] = None,
     seed: Annotated[int, typer.Option()] = Settings.seed,
@@ -53,6 +61,8 @@ def fit(
     """Train on BCCD, cells of other laboratories and the virtual slide; Ctrl-C stops, --resume goes on."""
     if threads is not None:
         torch.set_num_threads(threads)
+    # Scenes are drawn in one thread of their own; more of them would only wait for the network's.
+    cv2.setNumThreads(1)
     settings = Settings(
         weights=None if from_scratch else weights or os.fspath(data / "weights" / "mobilenet_v2.pth"),
         begin_with=begin_with,
@@ -61,6 +71,11 @@ def fit(
         rate=rate,
         batch_size=batch_size,
         virtual_fields=virtual_fields,
+        real_share=real_share,
+        virtual_share=(1 - real_share) / 2,
+        cell_share=(1 - real_share) / 2,
+        natural=natural,
+        usual=usual,
         evaluate_every=evaluate_every,
         seed=seed,
     )

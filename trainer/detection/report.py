@@ -101,9 +101,9 @@ def lineage(run_dir: Path) -> list[RunDirectory]:
 def settings_of(run: RunDirectory) -> Settings:
     """The settings a run was begun with. Raises RunError when it is not a detector's."""
     found: dict[str, Any] = run.configuration()
-    if set(found) != {field.name for field in dataclasses.fields(Settings)}:
+    if "lists" not in found or not set(found) <= {field.name for field in dataclasses.fields(Settings)}:
         raise RunError(f"{run.path} is not a detector's run.", remedy="Name a run of `detector fit`.")
-    begin_with = found["begin_with"]
+    begin_with = found.get("begin_with")
     return Settings(
         **{**found, "lists": tuple(found["lists"]), "begin_with": Path(begin_with) if begin_with else None}
     )
@@ -267,6 +267,7 @@ def _recipe(run: RunDirectory) -> str:
         begun, boxed = "there", "boxed by the network so far"
     return (
         f"{trained} epochs{planned} from {begun} on BCCD ({' and '.join(settings.lists)}), single cells "
-        f"{boxed} and {settings.virtual_fields} virtual fields; AdamW at {settings.rate:g}, cosine, moving average "
+        f"{boxed} and {settings.virtual_fields} virtual fields; a share of {settings.natural:g} in their own "
+        f"colours, {settings.usual:g} near the usual scale; AdamW at {settings.rate:g}, cosine, moving average "
         f"{settings.average_decay:g}."
     )

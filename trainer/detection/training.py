@@ -46,7 +46,8 @@ class Settings:
 
     ``weights`` begins from a pretrained trunk (None: from noise); ``begin_with`` from another run's network.
     ``rate`` is the heads' learning rate, the trunk's is ``trunk_share`` of it; ``frozen_stages`` of it keep
-    what they came with, unless that is noise.
+    what they came with, unless that is noise. ``natural`` is the share of scenes that keep their colours,
+    ``usual`` of those near the usual scale: a last run may settle where most frames will be.
     """
 
     weights: str | None
@@ -63,6 +64,8 @@ class Settings:
     real_share: float = 0.64
     virtual_share: float = 0.18
     cell_share: float = 0.18
+    natural: float = 0.4
+    usual: float = 0.35
     evaluate_every: int = 4
     seed: int = 0
 
@@ -135,7 +138,10 @@ def recipe(settings: Settings, pictures: Pictures, network: CentreNetwork) -> Re
     ]
     every = [frame for pool in pools for frame in pool.frames]
     composer = Composer(
-        pools=pools, donors=[donor_of(frame.pixels) for frame in every[:: max(1, len(every) // _DONORS)]]
+        pools=pools,
+        donors=[donor_of(frame.pixels) for frame in every[:: max(1, len(every) // _DONORS)]],
+        natural=settings.natural,
+        usual=settings.usual,
     )
     scenes = len(pictures.real) * sum(pool.share for pool in pools) / settings.real_share
     steps = max(1, round(scenes / settings.batch_size))
