@@ -267,7 +267,7 @@ def _recipe(run: RunDirectory) -> str:
         begun, boxed = "there", "boxed by the network so far"
     return (
         f"{trained} epochs{planned} from {begun} on BCCD ({' and '.join(settings.lists)}), single cells "
-        f"{boxed} and {settings.virtual_fields} virtual fields; a share of {settings.natural:g} in their own "
-        f"colours, {settings.usual:g} near the usual scale; AdamW at {settings.rate:g}, cosine, moving average "
+        f"{boxed} and {settings.virtual_fields} virtual fields; a share of {settings.natural:g} in their "
+        f"own colours, {settings.usual:g} near the usual scale; AdamW at {settings.rate:g}, cosine, moving average "
         f"{settings.average_decay:g}."
     )
