@@ -1,35 +1,30 @@
-"""A small bundle of hand-written networks, for tests of the station that need no training."""
+"""Hand-written networks, exported as trained ones are, for tests that need no training."""
 
 from pathlib import Path
 
-from edge.bundle import Bundle
-from export.bundle import Ingredients, assemble
-from export.golden import draw_golden_pictures
+from export.bundle import Ingredients
+from export.golden import GoldenPictures, draw_golden_pictures
 from export.onnx import export_onnx
 from export.parts import signature_of
 from export.testing import ColourClassifier, PurpleDetector, classifier_facts, detector_facts
 
 
-def make_bundle(out: Path, workbench: Path, *, release: int = 1) -> Bundle:
-    """Networks that see stain and nothing else, exported and packed as trained ones are."""
-    found, named = detector_facts(), classifier_facts()
-    files = {}
-    for role, network, facts in (
-        ("detector", PurpleDetector(), found),
-        ("classifier", ColourClassifier(), named),
-    ):
-        files[role] = export_onnx(
-            network=network, signature=signature_of(facts), path=workbench / f"{role}.onnx"
-        )
-    return assemble(
-        Ingredients(
-            name="handmade",
-            release=release,
-            detector_files={"fp32": files["detector"]},
-            detector_facts=found,
-            classifier_files={"fp32": files["classifier"]},
-            classifier_facts=named,
-            golden=draw_golden_pictures(detector=found, classifier=named),
-        ),
-        out=out,
+def export_detector(path: Path) -> Path:
+    return export_onnx(network=PurpleDetector(), signature=signature_of(detector_facts()), path=path)
+
+
+def export_classifier(path: Path) -> Path:
+    return export_onnx(network=ColourClassifier(), signature=signature_of(classifier_facts()), path=path)
+
+
+def handmade_ingredients(detector_file: Path, classifier_file: Path) -> Ingredients:
+    drawn = draw_golden_pictures(detector=detector_facts(), classifier=classifier_facts())
+    return Ingredients(
+        name="handmade",
+        release=2,
+        detector_files={"fp32": detector_file},
+        detector_facts=detector_facts(),
+        classifier_files={"fp32": classifier_file},
+        classifier_facts=classifier_facts(),
+        golden=GoldenPictures(frames=drawn.frames[:2], cells=drawn.cells[:4]),
     )

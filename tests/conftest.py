@@ -3,10 +3,14 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from edge.broker import Mosquitto, find_mosquitto
+
+if TYPE_CHECKING:
+    from export.bundle import Ingredients
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -29,10 +33,36 @@ def mosquitto() -> Iterator[Mosquitto]:
         yield broker
 
 
-@pytest.fixture(scope="session")
-def handmade_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a bundle whose networks were written by hand, not trained."""
-    from tests.bundles import make_bundle
+# The exporter takes seconds and torch with it, so both are loaded and run once, by those who ask for them.
 
-    place = tmp_path_factory.mktemp("handmade")
-    return make_bundle(place / "bundle", place).directory
+
+@pytest.fixture(scope="session")
+def detector_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ONNX file of a detector written by hand, not trained."""
+    from tests.bundles import export_detector
+
+    return export_detector(tmp_path_factory.mktemp("exported") / "detector.onnx")
+
+
+@pytest.fixture(scope="session")
+def classifier_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ONNX file of a classifier written by hand, not trained."""
+    from tests.bundles import export_classifier
+
+    return export_classifier(tmp_path_factory.mktemp("exported") / "classifier.onnx")
+
+
+@pytest.fixture(scope="session")
+def ingredients(detector_file: Path, classifier_file: Path) -> "Ingredients":
+    """All that a bundle of the two is made of."""
+    from tests.bundles import handmade_ingredients
+
+    return handmade_ingredients(detector_file, classifier_file)
+
+
+@pytest.fixture(scope="session")
+def handmade_bundle(ingredients: "Ingredients", tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a bundle of the two."""
+    from export.bundle import assemble
+
+    return assemble(ingredients, out=tmp_path_factory.mktemp("handmade") / "bundle").directory

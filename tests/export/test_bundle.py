@@ -38,7 +38,7 @@ def content(directory: Path) -> dict[str, bytes]:
 
 def test_the_station_opens_what_was_made(made: Bundle) -> None:
     manifest = open_bundle(made.directory).manifest
-    assert (manifest.name, manifest.release) == ("probe", 2)
+    assert (manifest.name, manifest.release) == ("handmade", 2)
     assert manifest.software.startswith("leukoscope ")
     assert manifest.classifier.classes == classifier_facts().classes
     assert [metric.name for metric in manifest.metrics] == ["AP50 WBC", "Balanced accuracy"]
