@@ -268,6 +268,6 @@ def _recipe(run: RunDirectory) -> str:
     return (
         f"{trained} epochs{planned} from {begun} on BCCD ({' and '.join(settings.lists)}), single cells "
         f"{boxed} and {settings.virtual_fields} virtual fields; a share of {settings.natural:g} in their "
-        f"own colours, {settings.usual:g} near the usual scale; AdamW at {settings.rate:g}, cosine, moving average "
-        f"{settings.average_decay:g}."
+        f"own colours, {settings.usual:g} near the usual scale; AdamW at {settings.rate:g}, cosine, moving "
+        f"average {settings.average_decay:g}."
     )
