@@ -22,9 +22,9 @@ from trainer.detection.precision import (
     Found,
     Matches,
     OperatingPoint,
-    best_f1,
     bootstrap,
     match,
+    operating_point,
 )
 
 Answers = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
@@ -94,7 +94,7 @@ def find(detect: Detect, frames: Sequence[LabelledFrame], *, scaled: bool = Fals
 def evaluate(
     found: Sequence[Found], frames: Sequence[LabelledFrame], *, replicates: int = 1000
 ) -> Evaluation:
-    """Average precision at IoU 0.5 by kind with intervals over frames, and the limits with the best F1."""
+    """Average precision at IoU 0.5 by kind with intervals over frames, and score limits near the best F1."""
     matches = matched(found, frames)
     *each, mean = bootstrap(matches, replicates=replicates)
     return Evaluation(
@@ -102,7 +102,7 @@ def evaluate(
         objects={kind: int(part.labelled.sum()) for kind, part in zip(KINDS, matches, strict=True)},
         precision=dict(zip(KINDS, each, strict=True)),
         mean=mean,
-        operating={kind: best_f1(part) for kind, part in zip(KINDS, matches, strict=True)},
+        operating={kind: operating_point(part) for kind, part in zip(KINDS, matches, strict=True)},
     )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from trainer.data.frames import Boxes, Kinds
 
 MATCH_IOU: Final = 0.5
+F1_SLACK: Final = 0.01
 _REPLICATES: Final = 1000
 _Floats = NDArray[np.float64]
 
@@ -136,18 +137,22 @@ def bootstrap(matches: Sequence[Matches], *, seed: int = 0, replicates: int = _R
     ]
 
 
-def best_f1(matches: Matches) -> OperatingPoint:
-    """The score limit with the highest F1; an answer at the limit counts. Without answers: the limit 1."""
+def operating_point(matches: Matches, *, slack: float = F1_SLACK) -> OperatingPoint:
+    """The lowest score limit whose F1 is within ``slack`` of the best; an answer at the limit counts.
+
+    The best limit itself is often the top of a plateau as wide as the easy frames that it was found on are
+    easy, and would lose cells on harder ones for nothing. Without answers or labels: the limit 1.
+    """
     positives = int(matches.labelled.sum())
     if positives == 0 or len(matches.scores) == 0:
         return OperatingPoint(score=1.0, precision=0.0, recall=0.0, f1=0.0)
     hits = np.cumsum(matches.hit)
     answers = np.arange(1, len(hits) + 1)
     f1 = 2 * hits / (answers + positives)
-    best = int(np.argmax(f1))
+    chosen = int(np.flatnonzero(f1 >= f1.max() - slack)[-1])
     return OperatingPoint(
-        score=float(matches.scores[best]),
-        precision=float(hits[best] / answers[best]),
-        recall=float(hits[best] / positives),
-        f1=float(f1[best]),
+        score=float(matches.scores[chosen]),
+        precision=float(hits[chosen] / answers[chosen]),
+        recall=float(hits[chosen] / positives),
+        f1=float(f1[chosen]),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +20,7 @@ from trainer.detection.compose import UM_PER_PX
 from trainer.detection.deploy import MAX_OBJECTS, load
 from trainer.detection.evaluation import Detect, Evaluation, central_recall, evaluate, find, torch_detect
 from trainer.detection.network import HEIGHT_PX, WIDTH_PX
-from trainer.detection.precision import Estimate, Found, OperatingPoint
+from trainer.detection.precision import F1_SLACK, Estimate, Found, OperatingPoint
 from trainer.detection.sources import central_cell_frames, held_out_cells, virtual_frames
 from trainer.detection.training import Settings
 from trainer.errors import RunError
@@ -206,10 +207,10 @@ def _metric(
 
 def _threshold(point: OperatingPoint) -> Threshold:
     return Threshold(
-        value=round(point.score, 4),
+        value=math.floor(point.score * 1000) / 1000,
         operating_point=(
-            f"best F1 on BCCD's val list: {point.f1:.3f}, with precision {point.precision:.3f} and "
-            f"recall {point.recall:.3f}"
+            f"lowest limit with an F1 within {F1_SLACK:g} of the best on BCCD's val list: F1 {point.f1:.3f}, "
+            f"precision {point.precision:.3f}, recall {point.recall:.3f}"
         ),
     )
 

@@ -3,7 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainer.detection.precision import Found, average_precision, best_f1, bootstrap, iou_matrix, match
+from trainer.detection.precision import (
+    Found,
+    average_precision,
+    bootstrap,
+    iou_matrix,
+    match,
+    operating_point,
+)
 
 
 def found(*answers: tuple[tuple[float, float, float, float], float], kind: int = 0) -> Found:
@@ -81,11 +88,11 @@ def test_the_interval_holds_the_value_and_is_a_point_where_every_frame_is_alike(
     assert mean.value == pytest.approx((first.value + 1) / 2)
 
 
-def test_the_limit_with_the_best_f1_by_hand():
-    point = best_f1(match([found((A, 0.9), (B, 0.6), (FAR, 0.5))], [labels(A, B)], kind=0))
+def test_the_limit_with_the_operating_point_by_hand():
+    point = operating_point(match([found((A, 0.9), (B, 0.6), (FAR, 0.5))], [labels(A, B)], kind=0))
     assert (point.precision, point.recall, point.f1) == (1, 1, 1)
     assert point.score == pytest.approx(0.6)
 
 
 def test_without_answers_nothing_is_let_through():
-    assert best_f1(match([found()], [labels(A)], kind=0)).score == 1
+    assert operating_point(match([found()], [labels(A)], kind=0)).score == 1
