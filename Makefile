@@ -7,8 +7,11 @@ TEST_ENV := .venv-test
 DEMO_DONE := $(DEMO_ENV)/installed
 TEST_DONE := $(TEST_ENV)/installed
 BIN := $(TEST_ENV)/bin
+TRAINER := $(BIN)/leukoscope-trainer
 STARTER := edge/starter
 RUNS := runs/starter
+# Counts up with every starter bundle: a station takes none that is older than its own.
+RELEASE ?= 1
 QUIET := --quiet --disable-pip-version-check
 COMPILE = uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
 
@@ -38,10 +41,28 @@ schemas: $(TEST_DONE) ## write the JSON Schemas of everything that crosses a wal
 	$(BIN)/python -m edge.contract.schemas docs/schemas
 
 benchmarks: $(TEST_DONE) ## print the tables of figures
-	for each in benchmarks/*.py; do $(BIN)/python $$each || exit 1; done
+	$(BIN)/python benchmarks/station.py
+	$(BIN)/python benchmarks/detector.py --data $(DATA)
+	$(BIN)/python benchmarks/classifier.py --data $(DATA) $(RUNS)/classifier-folds
 
 system-packages: ## the system's programs that the suite drives; installed where that is allowed
 	@sh tests/system-packages.sh
+
+starter-bundle: $(TEST_DONE) ## train both networks and make edge/starter of them; goes on where it was interrupted
+	$(TRAINER) detector fit --data $(DATA) --out $(RUNS)/detector-learned --resume
+	$(TRAINER) detector fit --data $(DATA) --out $(RUNS)/detector-judged --begin-with $(RUNS)/detector-learned \
+		--epochs 16 --rate 0.001 --real-share 0.8 --natural 0.8 --usual 0.7 --virtual-fields 80 --resume
+	$(TRAINER) detector evaluate --data $(DATA) $(RUNS)/detector-judged
+	$(TRAINER) detector fit --data $(DATA) --out $(RUNS)/detector --begin-with $(RUNS)/detector-judged \
+		--list train --list val --epochs 6 --rate 0.0004 --real-share 0.72 --natural 0.6 --usual 0.5 \
+		--virtual-fields 80 --resume
+	$(TRAINER) detector evaluate --data $(DATA) --figures-from $(RUNS)/detector-judged $(RUNS)/detector
+	$(TRAINER) classifier cross-validate --data $(DATA) --out $(RUNS)/classifier-folds --resume
+	$(TRAINER) classifier fit --data $(DATA) --split all --out $(RUNS)/classifier --resume
+	$(TRAINER) classifier evaluate --data $(DATA) --measured $(RUNS)/classifier-folds $(RUNS)/classifier
+	$(BIN)/leukoscope-export bundle --detector $(RUNS)/detector --classifier $(RUNS)/classifier --out $(STARTER) \
+		--name starter --release $(RELEASE) --frames $(DATA)/bccd --cells $(DATA)/bccd_cells
+	$(BIN)/leukoscope-export inspect $(STARTER)
 
 requirements: ## pin all packages anew, with hashes and without an index address
 	$(COMPILE) --python-version 3.10 --extra demo pyproject.toml requirements/build.in \
