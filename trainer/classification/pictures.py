@@ -6,6 +6,7 @@ station is scaled by the cell's box too.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +97,7 @@ def virtual_pictures(*, per_class: int, seed: int, cache: Path | None = None) ->
     Drawing takes a few minutes of a core for a thousand; ``cache`` is an ``.npz`` file that keeps the
     drawings between runs.
     """
-    wanted = (per_class, seed, _DRAWN_PX, len(CLASSES))
+    wanted = (per_class, seed, _DRAWN_PX, len(CLASSES), _look_of_drawings())
     drawn = _from_cache(cache, wanted) if cache else None
     if drawn is None:
         drawn = _draw(per_class=per_class, seed=seed)
@@ -129,6 +130,13 @@ def _draw(*, per_class: int, seed: int) -> Pixels:
             um_per_px=_DRAWN_UM_PER_PX,
         )
     return drawn
+
+
+def _look_of_drawings() -> int:
+    """A number that changes with the drawing code: kept drawings of an older one are not used."""
+    one_of_each = [draw_cell(seed=1, cell_class=name, size_px=64) for name in CLASSES]
+    digest = hashlib.sha256(b"".join(each.tobytes() for each in one_of_each)).digest()
+    return int.from_bytes(digest[:6], "big")
 
 
 def _from_cache(cache: Path, wanted: tuple[int, ...]) -> Pixels | None:

@@ -54,6 +54,15 @@ LIMITS: Final = (
     ),
     "Patients are unknown in these data: blocks of file names stand in for them.",
     "The names of BCCD's cells are a third party's and were not verified.",
+    (
+        "The doubtful threshold and the distance limit were chosen on the same held-out cells whose doubtful "
+        "share and confusion matrix are given, and the Barcelona and LMU-neutrophil folds helped to choose "
+        "the recipe: these figures are a little flattered."
+    ),
+    (
+        "Its features still tell the laboratory, as the linear probe shows: stain, ground and sharpness are "
+        "varied in training so that names need not lean on it."
+    ),
 )
 RECIPE_IN_WORDS: Final = (
     "MobileNetV2 pretrained on ImageNet, fine-tuned on real cells and on cells drawn by the virtual slide. "
