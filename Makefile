@@ -15,6 +15,9 @@ RELEASE ?= 1
 QUIET := --quiet --disable-pip-version-check
 COMPILE = uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
 
+# Threads that spin while they wait make each other crawl where several programs share the processors.
+export OMP_WAIT_POLICY := PASSIVE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test nightly lint types schemas requirements starter-bundle benchmarks system-packages clean
 
