@@ -23,6 +23,7 @@ from edge.station import Station, open_station, told_to_stop
 
 _TICK_S: Final = 1.0
 _STOP_S: Final = 10.0
+_RESEND_S: Final = 2.0
 _log = logging.getLogger(__name__)
 
 
@@ -75,7 +76,14 @@ def _config(options: DemoOptions, directory: Path, broker: Broker) -> StationCon
         state_dir=directory,
         bundle=options.bundle,
         camera=camera,
-        mqtt=MqttSettings(host=broker.host, port=broker.port, protocol=broker.protocol),
+        mqtt=MqttSettings(
+            host=broker.host,
+            port=broker.port,
+            protocol=broker.protocol,
+            # The collector starts beside the station: what is sent before it listens is sent again soon.
+            ack_timeout_s=_RESEND_S,
+            ack_timeout_max_s=_RESEND_S,
+        ),
         page=PageSettings(port=options.port),
     )
 
