@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -50,6 +51,9 @@ STUCK_AFTER_S: Final = 30.0
 _STOP_S: Final = 5.0
 _DELIVERY_S: Final = 30.0
 _TICK_S: Final = 1.0
+_SWITCH_S: Final = 0.0005
+"""How long a thread may keep Python's lock from one that waits for it. At Python's own 5 ms the networks'
+thread, back from a run, would wait for records to be written and pictures to be compared."""
 
 
 class Station:
@@ -308,6 +312,8 @@ def open_station(config: StationConfig) -> Iterator[Station]:
     is no reason not to.
     """
     with ExitStack() as stack:
+        stack.callback(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(_SWITCH_S)
         bundle = open_bundle(config.bundle or starter_bundle())
         networks = stack.enter_context(
             open_networks(bundle, threads=config.engine.threads, precision=config.engine.precision)

@@ -106,13 +106,11 @@ class FieldAnalyzer:
             kept = np.flatnonzero(
                 has_area & (scores > 0) & (scores >= limits[kinds]) & tiling.owned(boxes, tile)
             )
+            # Plain lists: a numpy number costs far more to handle than a Python one.
+            placed = zip(boxes[kept].tolist(), scores[kept].tolist(), kinds[kept].tolist(), strict=True)
             found += [
-                Cell(
-                    box_px=(float(boxes[i, 0]), float(boxes[i, 1]), float(boxes[i, 2]), float(boxes[i, 3])),
-                    kind=facts.kinds[int(kinds[i])],
-                    score=float(scores[i]),
-                )
-                for i in kept
+                Cell(box_px=(x0, y0, x1, y1), kind=facts.kinds[kind], score=score)
+                for (x0, y0, x1, y1), score, kind in placed
             ]
         found.sort(key=lambda cell: -cell.score)
         return found if len(tiles) == 1 else _without_seam_doubles(found)
