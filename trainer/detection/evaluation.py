@@ -18,7 +18,6 @@ from trainer.detection.compose import UM_PER_PX
 from trainer.detection.deploy import DeployableDetector
 from trainer.detection.network import HEIGHT_PX, WIDTH_PX
 from trainer.detection.precision import (
-    Estimate,
     Found,
     Matches,
     OperatingPoint,
@@ -26,6 +25,7 @@ from trainer.detection.precision import (
     match,
     operating_point,
 )
+from trainer.statistics import Interval, wilson
 
 Answers = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
 Detect = Callable[[Pixels], Answers]
@@ -40,8 +40,8 @@ class Evaluation:
 
     frames: int
     objects: dict[ObjectKind, int]
-    precision: dict[ObjectKind, Estimate]
-    mean: Estimate
+    precision: dict[ObjectKind, Interval]
+    mean: Interval
     operating: dict[ObjectKind, OperatingPoint]
 
 
@@ -51,7 +51,7 @@ class Recall:
 
     pictures: int
     found: int
-    estimate: Estimate
+    estimate: Interval
 
 
 def torch_detect(detector: DeployableDetector) -> Detect:
@@ -127,12 +127,3 @@ def central_recall(found: Sequence[Found], frames: Sequence[LabelledFrame], *, s
         small = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) * frame.um_per_px <= LARGEST_CELL_UM
         hits += bool((over & small).any())
     return Recall(pictures=len(frames), found=hits, estimate=wilson(hits, len(frames)))
-
-
-def wilson(hits: int, count: int) -> Estimate:
-    """A share with its 95% interval after Wilson (1927)."""
-    z = 1.959964
-    share = hits / count
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return Estimate(value=share, low=float(max(0.0, middle - half)), high=float(min(1.0, middle + half)))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.data.frames import Boxes, Kinds
+from trainer.statistics import Interval
 
 MATCH_IOU: Final = 0.5
 F1_SLACK: Final = 0.01
@@ -37,15 +38,6 @@ class Matches:
     hit: NDArray[np.bool_]
     frame: NDArray[np.int64]
     labelled: NDArray[np.int64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """A figure with its 95% interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +111,7 @@ def average_precision(matches: Matches, counts: NDArray[np.int64] | None = None)
     return float((np.diff(hits, prepend=0) * envelope).sum() / positives)
 
 
-def bootstrap(matches: Sequence[Matches], *, seed: int = 0, replicates: int = _REPLICATES) -> list[Estimate]:
+def bootstrap(matches: Sequence[Matches], *, seed: int = 0, replicates: int = _REPLICATES) -> list[Interval]:
     """Average precision of each kind, and last their mean, with percentile intervals over frames.
 
     Frames are drawn with replacement, the same ones for every kind. Each kind needs a labelled object.
@@ -132,7 +124,7 @@ def bootstrap(matches: Sequence[Matches], *, seed: int = 0, replicates: int = _R
     columns = [*samples.T, samples.mean(axis=1)]
     bounds = [np.nanpercentile(column, (2.5, 97.5)) for column in columns]
     return [
-        Estimate(value=value, low=float(low), high=float(high))
+        Interval(value=value, low=float(low), high=float(high))
         for value, (low, high) in zip([*values, float(np.mean(values))], bounds, strict=True)
     ]
 

@@ -20,12 +20,13 @@ from trainer.detection.compose import UM_PER_PX
 from trainer.detection.deploy import MAX_OBJECTS, load
 from trainer.detection.evaluation import Detect, Evaluation, central_recall, evaluate, find, torch_detect
 from trainer.detection.network import HEIGHT_PX, WIDTH_PX
-from trainer.detection.precision import F1_SLACK, Estimate, Found, OperatingPoint
+from trainer.detection.precision import F1_SLACK, Found, OperatingPoint
 from trainer.detection.sources import central_cell_frames, held_out_cells, virtual_frames
 from trainer.detection.training import Settings
 from trainer.errors import RunError
 from trainer.facts import DetectorFacts, combined_fingerprint, fingerprint
 from trainer.run import RunDirectory
+from trainer.statistics import Interval
 
 _VIRTUAL_TEST_SEEDS: Final = range(2_000_000, 2_000_040)
 _SPLIT: Final = (
@@ -193,7 +194,7 @@ def precision_metrics(evaluation: Evaluation, *, measured_on: str) -> list[Metri
 
 
 def _metric(
-    name: str, estimate: Estimate, *, samples: int, groups: int | None, grouped_by: str, measured_on: str
+    name: str, estimate: Interval, *, samples: int, groups: int | None, grouped_by: str, measured_on: str
 ) -> Metric:
     return Metric(
         name=name,
