@@ -65,9 +65,7 @@ def test_text_that_is_no_toml_names_the_line():
 
 def test_a_camera_of_unknown_kind_is_told_which_kinds_there_are():
     with pytest.raises(ConfigError, match=r"station.toml:3: camera: .*virtual_slide"):
-        parse_config(
-            'site = "lab"\nstation = "a"\n[camera]\nkind = "telescope"\n', path=Path("station.toml")
-        )
+        parse_config('site = "lab"\nstation = "a"\n[camera]\nkind = "telescope"\n', path=Path("station.toml"))
 
 
 def test_a_missing_file_is_named(tmp_path):
