@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.classification.pictures import CellPicture, real_pictures, virtual_pictures
-from trainer.data.cells import LABORATORIES, LMU, CellSample, read_bccd_cells, read_pbc_aml, read_picture
+from trainer.data.cells import LABORATORIES, LMU, read_bccd_cells, read_pbc_aml, read_picture
 from trainer.data.duplicates import duplicate_groups
+from trainer.data.samples import Sample
 from trainer.data.splits import BLOCK_SIZE, Split, blocks, house_split, leave_laboratory_out, leave_out
 from trainer.errors import DataError
 
@@ -39,7 +40,7 @@ SPLIT_IN_WORDS: Final = (
 class Corpus:
     """Real cells, index by index: sample, block, picture; and drawn cells, which are only trained on."""
 
-    samples: tuple[CellSample, ...]
+    samples: tuple[Sample, ...]
     blocks: tuple[int, ...]
     pictures: tuple[CellPicture, ...]
     virtual: tuple[CellPicture, ...]
@@ -55,7 +56,7 @@ class Corpus:
                 self.samples,
                 self.blocks,
                 name=SHORTCUT,
-                leaves=lambda each: each.laboratory == LMU and each.cell_class == "neutrophil",
+                leaves=lambda each: each.laboratory == LMU and each.label == "neutrophil",
             )
         if name not in LABORATORIES:
             raise DataError(f"There is no split {name!r}.", remedy=f"Known: {', '.join(SPLITS)}.")
@@ -75,7 +76,7 @@ class Corpus:
         return np.array([names.index(self.samples[index].series) for index in indices], dtype=np.int64)
 
 
-def read_samples(data_dir: Path) -> tuple[tuple[CellSample, ...], tuple[int, ...]]:
+def read_samples(data_dir: Path) -> tuple[tuple[Sample, ...], tuple[int, ...]]:
     """Every labelled cell and its block, duplicates kept together."""
     samples = read_pbc_aml(data_dir) + read_bccd_cells(data_dir)
     duplicates = duplicate_groups([read_picture(each.file) for each in samples])

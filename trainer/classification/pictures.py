@@ -21,7 +21,8 @@ from edge.camera.virtual_slide import FAB_TYPES, draw_cell
 from edge.vision.central_cell import central_cell_box, central_cell_mask
 from edge.vision.crop import BoxPx, crop_square
 from trainer.augment.recipe import Donor, donor_of
-from trainer.data.cells import CLASSES, LABORATORIES, CellSample, locate
+from trainer.data.cells import CLASSES, LABORATORIES, locate
+from trainer.data.samples import Sample
 
 Pixels = NDArray[np.uint8]
 
@@ -75,7 +76,7 @@ def picture_of(pixels: Pixels, box_px: BoxPx, *, label: int, domain: int) -> Cel
     )
 
 
-def real_pictures(samples: Sequence[CellSample], data_dir: Path) -> tuple[CellPicture, ...]:
+def real_pictures(samples: Sequence[Sample], data_dir: Path) -> tuple[CellPicture, ...]:
     """The pictures of labelled samples, in their order."""
     pictures = []
     for sample in tqdm(samples, desc="cells", unit="cell"):
@@ -84,7 +85,7 @@ def real_pictures(samples: Sequence[CellSample], data_dir: Path) -> tuple[CellPi
             picture_of(
                 cell.pixels,
                 cell.box_px,
-                label=CLASSES.index(sample.cell_class),
+                label=CLASSES.index(sample.label),
                 domain=DOMAINS.index(sample.laboratory),
             )
         )

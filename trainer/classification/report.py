@@ -249,7 +249,7 @@ def facts(
         ),
         metrics=metrics,
         sources=sources(tuple(used)),
-        fingerprint=fingerprint((each.file, each.cell_class) for each in used),
+        fingerprint=fingerprint((each.file, each.label) for each in used),
         split=SPLIT_IN_WORDS,
         limits=LIMITS,
         recipe=RECIPE_IN_WORDS,

@@ -22,6 +22,7 @@ from edge.vision.central_cell import central_cell_box
 from edge.vision.crop import BoxPx
 from trainer.data.bccd import Bccd
 from trainer.data.frames import KINDS, LabelledFrame
+from trainer.data.samples import Sample
 from trainer.errors import DataError
 
 Pixels = NDArray[np.uint8]
@@ -58,26 +59,6 @@ _SEARCH_SCALE: Final = 4
 _MIN_LIKENESS: Final = 0.9
 
 
-@dataclass(frozen=True, kw_only=True)
-class CellSample:
-    """One labelled cell in a file.
-
-    ``series`` and ``number`` order the files of one acquisition. ``subject`` is the patient where known.
-    """
-
-    file: Path
-    cell_class: str
-    laboratory: str
-    series: str
-    number: int
-    subject: str | None = None
-
-    @property
-    def name(self) -> str:
-        """Folder and file name: what a report calls the sample."""
-        return f"{self.file.parent.name}/{self.file.name}"
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LocatedCell:
     """A picture and the box of the labelled cell in it (x0, y0, x1, y1)."""
@@ -86,16 +67,16 @@ class LocatedCell:
     box_px: BoxPx
 
 
-def read_pbc_aml(data_dir: Path) -> tuple[CellSample, ...]:
+def read_pbc_aml(data_dir: Path) -> tuple[Sample, ...]:
     """The cells of two laboratories in ``pbc_aml``. Raises DataError when a folder or name is wrong."""
-    samples: list[CellSample] = []
+    samples: list[Sample] = []
     for folder, (cell_class, laboratory) in _PBC_AML.items():
         for file in _pictures(data_dir / "pbc_aml" / folder):
             series, number = _numbered(file)
             samples.append(
-                CellSample(
+                Sample(
                     file=file,
-                    cell_class=cell_class,
+                    label=cell_class,
                     laboratory=laboratory,
                     # Barcelona numbers its pictures through all classes; LMU each class for itself.
                     series=series if laboratory == LMU else laboratory,
@@ -105,9 +86,9 @@ def read_pbc_aml(data_dir: Path) -> tuple[CellSample, ...]:
     return tuple(samples)
 
 
-def read_bccd_cells(data_dir: Path) -> tuple[CellSample, ...]:
+def read_bccd_cells(data_dir: Path) -> tuple[Sample, ...]:
     """The named cells of BCCD's frames, numbered by frame. Raises DataError on a wrong name."""
-    samples: list[CellSample] = []
+    samples: list[Sample] = []
     folders = [each for each in sorted((data_dir / "bccd_cells").glob("*")) if each.is_dir()]
     if not folders:
         raise DataError(f"There are no cells in {data_dir / 'bccd_cells'}.", remedy=_REMEDY)
@@ -118,18 +99,16 @@ def read_bccd_cells(data_dir: Path) -> tuple[CellSample, ...]:
             )
         for file in _pictures(folder):
             _, number = _numbered(file)
-            samples.append(
-                CellSample(file=file, cell_class=folder.name, laboratory=BCCD, series=BCCD, number=number)
-            )
+            samples.append(Sample(file=file, label=folder.name, laboratory=BCCD, series=BCCD, number=number))
     return tuple(samples)
 
 
-def read_cnmc(folder: Path) -> tuple[CellSample, ...]:
+def read_cnmc(folder: Path) -> tuple[Sample, ...]:
     """Cells of C-NMC 2019, class ``all`` or ``normal`` of the set ``all_or_normal``, with their subject.
 
     File names are ``UID_<subject>_<image>_<cell>_<all or hem>``. Raises DataError when one is not.
     """
-    samples: list[CellSample] = []
+    samples: list[Sample] = []
     for file in _pictures(folder):
         match = _CNMC_NAME.match(file.stem)
         if match is None:
@@ -138,19 +117,19 @@ def read_cnmc(folder: Path) -> tuple[CellSample, ...]:
                 remedy="Expected UID_<subject>_<image>_<cell>_<all or hem>.bmp.",
             )
         samples.append(
-            CellSample(
+            Sample(
                 file=file,
-                cell_class="all" if match["label"] == "all" else "normal",
+                label="all" if match["label"] == "all" else "normal",
                 laboratory=CNMC,
                 series=match["subject"].upper(),
                 number=int(match["image"]),
-                subject=match["subject"].upper(),
+                patient=match["subject"].upper(),
             )
         )
     return tuple(samples)
 
 
-def sources(samples: tuple[CellSample, ...]) -> tuple[DataSource, ...]:
+def sources(samples: tuple[Sample, ...]) -> tuple[DataSource, ...]:
     """Licence and attribution of every collection that ``samples`` come from, with their number."""
     known = {
         LMU: (
@@ -195,7 +174,7 @@ def read_picture(file: Path) -> Pixels:
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
-def locate(sample: CellSample, data_dir: Path) -> LocatedCell:
+def locate(sample: Sample, data_dir: Path) -> LocatedCell:
     """The sample's picture with the cell's box in it.
 
     A BCCD cell is found again in its frame and gets the frame's annotated box, which is the kind of box that

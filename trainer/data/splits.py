@@ -13,8 +13,8 @@ from typing import Final
 
 import numpy as np
 
-from trainer.data.cells import CellSample
 from trainer.data.duplicates import DisjointSets
+from trainer.data.samples import Sample
 from trainer.errors import DataError
 
 BLOCK_SIZE: Final = 25
@@ -30,7 +30,7 @@ class Split:
 
 
 def blocks(
-    samples: Sequence[CellSample],
+    samples: Sequence[Sample],
     *,
     size: int = BLOCK_SIZE,
     duplicates: Sequence[Sequence[int]] = (),
@@ -59,7 +59,7 @@ def blocks(
 
 
 def house_split(
-    samples: Sequence[CellSample], block_of: Sequence[int], *, share: float = 0.2, seed: int = 0
+    samples: Sequence[Sample], block_of: Sequence[int], *, share: float = 0.2, seed: int = 0
 ) -> Split:
     """Hold out whole blocks: about ``share`` of each laboratory's series, chosen by ``seed``.
 
@@ -84,11 +84,11 @@ def house_split(
 
 
 def leave_out(
-    samples: Sequence[CellSample],
+    samples: Sequence[Sample],
     block_of: Sequence[int],
     *,
     name: str,
-    leaves: Callable[[CellSample], bool],
+    leaves: Callable[[Sample], bool],
 ) -> Split:
     """Hold out every cell that ``leaves`` says, and any block that a duplicate welds to one of them."""
     held = {block for sample, block in zip(samples, block_of, strict=True) if leaves(sample)}
@@ -97,7 +97,7 @@ def leave_out(
     return _split(name, block_of, held)
 
 
-def leave_laboratory_out(samples: Sequence[CellSample], block_of: Sequence[int], *, laboratory: str) -> Split:
+def leave_laboratory_out(samples: Sequence[Sample], block_of: Sequence[int], *, laboratory: str) -> Split:
     """Hold out everything of one laboratory."""
     return leave_out(
         samples, block_of, name=laboratory, leaves=lambda sample: sample.laboratory == laboratory

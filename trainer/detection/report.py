@@ -12,8 +12,9 @@ from typing import Any, Final
 from edge.contract.manifest import DataSource, InputGeometry, Metric, Threshold
 from edge.contract.taxonomy import ObjectKind
 from trainer.data.bccd import Bccd
-from trainer.data.cells import CellSample, read_pbc_aml, sources
+from trainer.data.cells import read_pbc_aml, sources
 from trainer.data.frames import KINDS, LabelledFrame
+from trainer.data.samples import Sample
 from trainer.data.shared_ground import sharing_ground
 from trainer.detection import training
 from trainer.detection.compose import UM_PER_PX
@@ -260,7 +261,7 @@ def _facts(
     )
 
 
-def _fingerprint(bccd: Bccd, names: Sequence[str], cells: Sequence[CellSample], fields: int) -> str:
+def _fingerprint(bccd: Bccd, names: Sequence[str], cells: Sequence[Sample], fields: int) -> str:
     virtual = f"virtual slide, {fields} fields from seeds {training.VIRTUAL_SEED} and {training.CROWDED_SEED}"
     parts = [
         fingerprint((bccd.image_file(name), bccd.label_file(name).read_text("utf-8")) for name in names),

@@ -15,8 +15,9 @@ from edge.camera.virtual_slide import Conditions, draw_field
 from edge.contract.taxonomy import ObjectKind
 from edge.frame import Pixels
 from edge.vision.central_cell import central_cell_box
-from trainer.data.cells import BARCELONA, LMU, CellSample, read_picture
+from trainer.data.cells import BARCELONA, LMU, read_picture
 from trainer.data.frames import KINDS, LabelledFrame
+from trainer.data.samples import Sample
 from trainer.detection.precision import Found
 
 _UM_PER_PX: Final[Mapping[str, float]] = MappingProxyType({LMU: 0.075, BARCELONA: 0.096})
@@ -28,13 +29,13 @@ _SURE_WHITE: Final = 0.35
 _SURE_OTHER: Final = 0.45
 
 
-def held_out_cells(samples: Iterable[CellSample]) -> tuple[list[CellSample], list[CellSample]]:
+def held_out_cells(samples: Iterable[Sample]) -> tuple[list[Sample], list[Sample]]:
     """Cells to train on, and held out: of each folder the last fifth in the order of acquisition."""
-    folders: dict[Path, list[CellSample]] = {}
+    folders: dict[Path, list[Sample]] = {}
     for sample in samples:
         folders.setdefault(sample.file.parent, []).append(sample)
-    train: list[CellSample] = []
-    held: list[CellSample] = []
+    train: list[Sample] = []
+    held: list[Sample] = []
     for members in folders.values():
         members.sort(key=lambda each: (each.number, each.name))
         cut = round(len(members) * (1 - _HELD_OUT))
@@ -43,7 +44,7 @@ def held_out_cells(samples: Iterable[CellSample]) -> tuple[list[CellSample], lis
     return train, held
 
 
-def central_cell_frames(samples: Iterable[CellSample]) -> list[LabelledFrame]:
+def central_cell_frames(samples: Iterable[Sample]) -> list[LabelledFrame]:
     """Pictures with a white cell in the middle, boxed by its stain; those without such a box are left out.
 
     Nobody boxed their red cells and platelets, so only the white cells count as labelled.

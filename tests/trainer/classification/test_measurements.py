@@ -11,7 +11,8 @@ from trainer.classification.corpus import ALL, FOLDS, HOUSE, Corpus
 from trainer.classification.deploy import load
 from trainer.classification.fit import ClassifierRecipe, fit_classifier
 from trainer.classification.pictures import CellPicture, virtual_pictures
-from trainer.data.cells import CLASSES, LABORATORIES, CellSample
+from trainer.data.cells import CLASSES, LABORATORIES
+from trainer.data.samples import Sample
 from trainer.data.splits import blocks
 from trainer.errors import RunError
 from trainer.facts import ClassifierFacts
@@ -27,7 +28,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     """Three laboratories of drawn cells, every class in each, in blocks of 25."""
     drawn = virtual_pictures(per_class=2, seed=1)
     folder = tmp_path_factory.mktemp("cells")
-    samples: list[CellSample] = []
+    samples: list[Sample] = []
     pictures: list[CellPicture] = []
     for domain, laboratory in enumerate(LABORATORIES):
         for number in range(56):
@@ -35,9 +36,9 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
             file = folder / f"{laboratory}_{number}.jpg"
             file.write_bytes(bytes([domain, number]))
             samples.append(
-                CellSample(
+                Sample(
                     file=file,
-                    cell_class=CLASSES[picture.label],
+                    label=CLASSES[picture.label],
                     laboratory=laboratory,
                     series=laboratory,
                     number=number,

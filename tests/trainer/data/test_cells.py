@@ -32,11 +32,11 @@ def test_reads_class_laboratory_and_number_from_folders_and_names(tmp_path: Path
     }.items():
         write(tmp_path / "pbc_aml" / folder / name)
     found = {each.name: each for each in read_pbc_aml(tmp_path)}
-    assert found["myeloblast/MYO_0007.jpg"].cell_class == "blast"
+    assert found["myeloblast/MYO_0007.jpg"].label == "blast"
     assert found["myeloblast/MYO_0007.jpg"].number == 7
     assert found["myeloblast/MYO_0007.jpg"].series != found["seg_neutrophil/NGS_0014.jpg"].series
     assert found["monocyte/MO_100695.jpg"].series == found["basophil/BA_99.jpg"].series
-    assert {each.cell_class for each in found.values()} <= set(CLASSES)
+    assert {each.label for each in found.values()} <= set(CLASSES)
 
 
 def test_cells_of_one_frame_share_its_number(tmp_path: Path):
@@ -66,8 +66,8 @@ def test_cnmc_names_tell_subject_and_label(tmp_path: Path):
     for name in ("UID_53_4_8_all.bmp", "UID_h3_4_1_hem.bmp"):
         write(tmp_path / name)
     sick, well = read_cnmc(tmp_path)
-    assert (sick.subject, sick.cell_class) == ("53", "all")
-    assert (well.subject, well.cell_class) == ("H3", "normal")
+    assert (sick.patient, sick.label) == ("53", "all")
+    assert (well.patient, well.label) == ("H3", "normal")
 
 
 def test_a_foreign_name_among_cnmc_is_refused(tmp_path: Path):
@@ -87,8 +87,8 @@ def test_a_truncated_picture_is_named(tmp_path: Path):
 @pytest.mark.data
 def test_the_real_cells_are_all_there_with_their_licences(data_dir: Path):
     found = read_pbc_aml(data_dir) + read_bccd_cells(data_dir)
-    assert Counter(each.cell_class for each in found)["blast"] == 300
-    assert {each.cell_class for each in found} == set(CLASSES)
+    assert Counter(each.label for each in found)["blast"] == 300
+    assert {each.label for each in found} == set(CLASSES)
     assert sum(each.samples for each in sources(found)) == len(found)
     assert all(each.licence and each.attribution for each in sources(found))
 
@@ -115,7 +115,7 @@ def test_the_central_cell_of_a_neighbourhood_is_boxed(data_dir: Path):
 def test_reads_cnmc_on_black(data_dir: Path):
     found = read_cnmc(data_dir / "cnmc_sample")
     assert len(found) == 8
-    assert {each.cell_class for each in found} == {"all", "normal"}
+    assert {each.label for each in found} == {"all", "normal"}
     for sample in found:
         x0, y0, x1, y1 = locate(sample, data_dir).box_px
         assert (x1 - x0, y1 - y0) < (400, 400), "the black surround is no cell"

@@ -5,16 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.data.cells import BARCELONA, BCCD, LMU, CellSample
+from trainer.data.cells import BARCELONA, BCCD, LMU
+from trainer.data.samples import Sample
 from trainer.data.splits import blocks, house_split, leave_laboratory_out
 from trainer.errors import DataError
 
 
-def samples(laboratory: str, count: int, *, every: int = 1) -> list[CellSample]:
+def samples(laboratory: str, count: int, *, every: int = 1) -> list[Sample]:
     return [
-        CellSample(
+        Sample(
             file=Path(laboratory) / f"X_{index}.jpg",
-            cell_class="monocyte",
+            label="monocyte",
             laboratory=laboratory,
             series=laboratory,
             number=index // every,

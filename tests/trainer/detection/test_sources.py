@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from edge.contract.taxonomy import ObjectKind
-from trainer.data.cells import CellSample
 from trainer.data.frames import LabelledFrame
+from trainer.data.samples import Sample
 from trainer.detection.evaluation import central_recall
 from trainer.detection.precision import Found
 from trainer.detection.sources import crowded_frames, held_out_cells, relabelled, virtual_frames
@@ -33,7 +33,7 @@ def answer(*rows: tuple[tuple[float, float, float, float], float, int]) -> Found
 
 def test_the_last_fifth_of_each_folder_is_held_out():
     samples = [
-        CellSample(file=Path(folder) / f"{n}.jpg", cell_class="blast", laboratory="lmu", series="s", number=n)
+        Sample(file=Path(folder) / f"{n}.jpg", label="blast", laboratory="lmu", series="s", number=n)
         for folder in ("a", "b")
         for n in range(10)
     ]
