@@ -1,0 +1,1 @@
+"""What a network's answers for pictures it has not seen are worth."""
