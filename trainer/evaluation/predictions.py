@@ -27,8 +27,8 @@ class Predictions:
     ``logits`` (n, classes) before softmax: of a classifier that gives probabilities, their logarithms.
     ``groups`` number the patients, slides or blocks that pictures come from, ``grouped_by`` says which of
     these; ``train_groups`` and ``train_folds`` (m) list which groups each fold trained on, so that anyone can
-    check that none is on both sides. ``distances`` (n) tell how far a picture's features lie from those of the
-    fold's training pictures, in units of their median (NaN where the classifier has no features).
+    check that none is on both sides. ``distances`` (n) tell how far a picture's features lie from those of
+    the fold's training pictures, in units of their median (NaN where the classifier has no features).
     ``colour_named`` (n) is the class that six colour statistics and the nearest training picture give.
     """
 
@@ -73,7 +73,7 @@ class Predictions:
     def load(cls, file: Path) -> Predictions:
         """Read what :meth:`save` wrote. Raises RunError when the file is missing or damaged."""
         try:
-            with np.load(file, allow_pickle=False) as kept:
+            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
                 words = json.loads(kept["words"].tobytes().decode())
                 return cls(
                     classes=tuple(words["classes"]),
