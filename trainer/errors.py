@@ -27,3 +27,9 @@ class RunError(TrainerError):
     """A run directory that cannot be used the way it was asked for."""
 
     exit_code: ClassVar[int] = 65  # EX_DATAERR
+
+
+class EvaluationError(TrainerError):
+    """Answers from which no honest figure can be made."""
+
+    exit_code: ClassVar[int] = 65  # EX_DATAERR

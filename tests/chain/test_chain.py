@@ -26,7 +26,6 @@ from edge.contract.taxonomy import ObjectKind
 from tests.conftest import REPOSITORY
 from trainer.classification.batches import BatchRecipe
 from trainer.classification.deploy import Deployment, load_network
-from trainer.classification.distance import fit_distance
 from trainer.classification.fit import ClassifierRecipe, features_of, fit_classifier
 from trainer.classification.pictures import crops, virtual_pictures
 from trainer.data.bccd import Bccd
@@ -36,6 +35,7 @@ from trainer.detection.deploy import load as load_detector
 from trainer.detection.evaluation import find, torch_detect
 from trainer.detection.sources import virtual_frames
 from trainer.detection.training import Pictures
+from trainer.evaluation.distance import fit_distance
 from trainer.facts import ClassifierFacts, DetectorFacts
 from trainer.run import RunDirectory
 

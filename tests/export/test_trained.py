@@ -16,12 +16,12 @@ from export.pictures import draw_cells, draw_frames, read_folder
 from export.testing import ColourClassifier, PurpleDetector, classifier_facts, detector_facts
 from export.trained import Trained, export_trained, parity, read_trained
 from trainer.classification.deploy import DeployableClassifier, Deployment
-from trainer.classification.distance import DistanceModel
 from trainer.classification.network import FEATURES, CellNetwork
 from trainer.data.cells import CLASSES
 from trainer.detection.deploy import DeployableDetector
 from trainer.detection.network import CentreNetwork
 from trainer.errors import RunError
+from trainer.evaluation.distance import DistanceModel
 from trainer.run import Checkpoint, RunDirectory
 
 

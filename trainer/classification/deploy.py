@@ -11,10 +11,10 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from trainer.classification.distance import DistanceModel
 from trainer.classification.network import CellNetwork
 from trainer.data.cells import CLASSES
 from trainer.errors import RunError
+from trainer.evaluation.distance import DistanceModel
 from trainer.run import RunDirectory
 
 _FILE: Final = "deployment.pt"

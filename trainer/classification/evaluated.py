@@ -9,15 +9,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.classification import calibration
 from trainer.classification.corpus import Corpus
 from trainer.classification.deploy import load_network
-from trainer.classification.distance import DistanceModel, fit_distance
 from trainer.classification.fit import ClassifierRecipe
 from trainer.classification.measure import Measured, measure
 from trainer.classification.pictures import CellPicture
 from trainer.data.splits import Split
 from trainer.errors import RunError
+from trainer.evaluation import calibration
+from trainer.evaluation.distance import DistanceModel, fit_distance
 from trainer.run import RunDirectory
 
 DOUBTFUL_SHARE: Final = 0.10

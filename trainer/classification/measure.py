@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from edge.contract.manifest import Metric
 from trainer.augment.recipe import STAIN_ONLY, vary
-from trainer.classification.baselines import colour_statistics
 from trainer.classification.fit import features_of, logits_of_features
 from trainer.classification.network import CellNetwork
 from trainer.classification.pictures import CellPicture, crops
 from trainer.data.cells import CLASSES
+from trainer.evaluation.baselines import colour_statistics
 from trainer.statistics import Interval, balanced_accuracy, block_bootstrap
 
 Scores = NDArray[np.float32]

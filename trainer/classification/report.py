@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from edge.contract.manifest import Calibration, Confusion, InputGeometry, Metric, Threshold
 from edge.contract.taxonomy import DIFFERENTIAL
-from trainer.classification import baselines, calibration
 from trainer.classification.corpus import ALL, SPLIT_IN_WORDS, Corpus
 from trainer.classification.evaluated import (
     DOUBTFUL_SHARE,
@@ -35,6 +34,7 @@ from trainer.classification.measure import (
 from trainer.classification.pictures import DOMAINS, VIRTUAL
 from trainer.data.cells import BCCD, CLASSES, LABORATORIES, sources
 from trainer.data.splits import Split
+from trainer.evaluation import baselines, calibration
 from trainer.facts import ClassifierFacts, fingerprint
 
 Labels = NDArray[np.int64]

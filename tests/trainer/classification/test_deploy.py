@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from trainer.classification.deploy import DeployableClassifier, Deployment, load
-from trainer.classification.distance import DistanceModel
 from trainer.classification.network import FEATURES, CellNetwork
 from trainer.data.cells import CLASSES
 from trainer.errors import RunError
+from trainer.evaluation.distance import DistanceModel
 from trainer.run import Checkpoint, RunDirectory
 
 

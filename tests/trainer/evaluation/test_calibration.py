@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from trainer.classification.calibration import (
+from trainer.evaluation.calibration import (
     cross_fitted,
     expected_calibration_error,
     fit_temperature,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from trainer.classification.distance import fit_distance
+from trainer.evaluation.distance import fit_distance
 
 
 def groups(seed: int = 0, *, count: int = 200):

@@ -1,6 +1,6 @@
 import numpy as np
 
-from trainer.classification.baselines import colour_statistics, nearest_neighbour, probe
+from trainer.evaluation.baselines import colour_statistics, nearest_neighbour, probe
 
 
 def test_colour_statistics_are_mean_and_deviation_of_each_channel():
