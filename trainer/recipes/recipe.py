@@ -73,6 +73,10 @@ class ClassicalRecipe(_Part):
     ]
     neighbours: PositiveInt = 1
     max_splits: PositiveInt | None = None
+    standardise: bool = False
+    """Every feature is brought to mean 0 and deviation 1 of the training pictures first."""
+    size_px: PositiveInt | None = None
+    """With ``pixels``: pictures are shrunk to this side first; None leaves them at the network's size."""
 
 
 class AugmentationRecipe(_Part):
