@@ -33,3 +33,9 @@ class EvaluationError(TrainerError):
     """Answers from which no honest figure can be made."""
 
     exit_code: ClassVar[int] = 65  # EX_DATAERR
+
+
+class RecipeError(TrainerError):
+    """A recipe that cannot be read, or that asks for something that does not exist."""
+
+    exit_code: ClassVar[int] = 78  # EX_CONFIG

@@ -1,0 +1,177 @@
+"""The shelf: the recipes that come with the trainer, and a person's own files beside them.
+
+A file may begin with ``extends = "NAME"``: it is then laid over that recipe, table by table, and everything
+that is not a table (lists too) is replaced. A file whose name begins with an underscore is only there to be
+extended, and is not listed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from trainer.errors import RecipeError
+from trainer.recipes.recipe import Experiment, Recipe
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_FOLDER: Final = Path(__file__).parent
+_CHANGEABLE: Final = ("network", "augmentation", "training", "published_split")
+_FIELDS_REMEDY: Final = "See trainer/recipes/recipe.py for what a recipe may hold."
+
+
+def recipe_names() -> tuple[str, ...]:
+    """The recipes on the shelf, in alphabetical order."""
+    return tuple(sorted(each.stem for each in _FOLDER.glob("[!_]*.toml")))
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """A recipe of the shelf by its name, or a file by its path.
+
+    Every experiment is resolved once, so that a loaded recipe has no row that fails later. Raises RecipeError
+    with the file, the key and what to do.
+    """
+    file = _find(name_or_path, beside=None)
+    try:
+        recipe = Recipe.model_validate(_table(file, above=()))
+    except ValidationError as error:
+        raise _invalid(file.name, error) from error
+    for experiment in recipe.experiments:
+        apply(recipe, experiment.name)
+    if recipe.small is not None:
+        small(recipe)
+    return recipe
+
+
+def find_experiment(recipe: Recipe, experiment: str) -> Experiment:
+    """The experiment of that name. Raises RecipeError with the names that there are."""
+    for each in recipe.experiments:
+        if each.name == experiment:
+            return each
+    raise RecipeError(
+        f"Recipe {recipe.name} has no experiment {experiment!r}.",
+        remedy=f"It has {', '.join(each.name for each in recipe.experiments)}.",
+    )
+
+
+def apply(recipe: Recipe, experiment: str) -> Recipe:
+    """The recipe as this experiment runs it: overrides resolved, no other experiment and no other's figures.
+
+    Raises RecipeError for an unknown experiment, key or value.
+    """
+    row = find_experiment(recipe, experiment)
+    changed = override(recipe, row.set, where=f"experiment {experiment}")
+    return changed.model_copy(
+        update={
+            "experiments": (row.model_copy(update={"set": {}}),),
+            "published": recipe.published_for(experiment),
+            "published_confusions": tuple(
+                each for each in recipe.published_confusions if each.experiment == experiment
+            ),
+        }
+    )
+
+
+def small(recipe: Recipe) -> Recipe:
+    """The recipe at its CPU size: apply an experiment first, for its epochs count here.
+
+    Raises RecipeError when the recipe names no such size.
+    """
+    if recipe.small is None:
+        raise RecipeError(
+            f"Recipe {recipe.name} has no small size.",
+            remedy='Add a [small] table with "differs", "epochs_share" and what to "set".',
+        )
+    epochs = max(1, round(recipe.training.epochs * recipe.small.epochs_share))
+    return override(recipe, {"training.epochs": epochs, **recipe.small.set}, where="[small]")
+
+
+def override(recipe: Recipe, changes: Mapping[str, Any], *, where: str = "command line") -> Recipe:
+    """The recipe with dotted keys changed (``{"network.colour": "hsv"}``) and validated again.
+
+    A key is a setting of ``network``, ``augmentation``, ``training`` or ``published_split``, or one of these
+    as a whole; ``where`` names the place that asked, for the error. Raises RecipeError for an unknown key or
+    a value that does not fit.
+    """
+    if not changes:
+        return recipe
+    table = recipe.model_dump()
+    for key, value in changes.items():
+        _set(table, key, value, place=f"{recipe.name}, {where}")
+    try:
+        return Recipe.model_validate(table)
+    except ValidationError as error:
+        raise _invalid(f"{recipe.name}, {where}", error) from error
+
+
+def _set(table: dict[str, Any], key: str, value: object, *, place: str) -> None:
+    first, *rest = key.split(".")
+    if first not in _CHANGEABLE:
+        raise RecipeError(
+            f"{place}: {key!r} cannot be changed.", remedy=f"Settings begin with {', '.join(_CHANGEABLE)}."
+        )
+    if not rest:
+        table[first] = value
+        return
+    part = table[first]
+    if part is None or len(rest) > 1 or rest[0] not in part:
+        raise RecipeError(
+            f"{place}: there is no setting {key!r}.",
+            remedy=f"{first} has {', '.join(part)}." if part else f"Give {first} as a whole.",
+        )
+    part[rest[0]] = value
+
+
+def _find(name_or_path: str | Path, *, beside: Path | None) -> Path:
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        return path
+    places = (_FOLDER,) if beside is None else (beside, _FOLDER)
+    for folder in places:
+        file = folder / f"{path}.toml"
+        if path.name == str(path) and file.is_file():
+            return file
+    raise RecipeError(
+        f"There is no recipe {str(name_or_path)!r}.",
+        remedy=f"Take one of {', '.join(recipe_names())}, or the path of a .toml file.",
+    )
+
+
+def _table(file: Path, *, above: tuple[Path, ...]) -> dict[str, Any]:
+    """The file's table, laid over the recipe that it extends; ``above`` extend it."""
+    if file in above:
+        raise RecipeError(f"{file} extends itself.", remedy='Remove "extends" from one of the files.')
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{file} cannot be read: {error.strerror}.", remedy="Check the path.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{file} is not TOML: {error}.", remedy="Mend the file there.") from error
+    base = table.pop("extends", None)
+    if base is None:
+        return table
+    return _laid_over(_table(_find(base, beside=file.parent), above=(*above, file)), table)
+
+
+def _laid_over(base: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in table.items():
+        under = merged.get(key)
+        both_tables = isinstance(under, dict) and isinstance(value, dict)
+        merged[key] = _laid_over(under, value) if both_tables else value
+    return merged
+
+
+def _invalid(place: str, error: ValidationError) -> RecipeError:
+    faults = []
+    for fault in error.errors(include_url=False):
+        key = ".".join(str(step) for step in fault["loc"]) or "the whole"
+        faults.append(f"{key}: {fault['msg'].removeprefix('Value error, ')}")
+    return RecipeError(f"{place} is not a recipe: {'; '.join(faults)}.", remedy=_FIELDS_REMEDY)
