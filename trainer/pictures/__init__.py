@@ -1,0 +1,1 @@
+"""Training pictures: decoded once, changed at random, put into batches."""
