@@ -373,7 +373,11 @@ class Recipe(_Part):
         for experiment, task in tasks.items():
             if task not in self.tasks:
                 raise ValueError(f"experiment {experiment!r} has an unknown task {task!r}")
-        for each in (*self.published, *self.published_confusions):
+        figures: tuple[PublishedFigure | PublishedConfusion, ...] = (
+            *self.published,
+            *self.published_confusions,
+        )
+        for each in figures:
             meant = [name for name in tasks if fnmatchcase(name, each.experiment)]
             if not meant:
                 raise ValueError(f"a figure of {each.table} has an unknown experiment {each.experiment!r}")

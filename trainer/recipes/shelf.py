@@ -164,8 +164,10 @@ def _laid_over(base: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, A
     merged = dict(base)
     for key, value in table.items():
         under = merged.get(key)
-        both_tables = isinstance(under, dict) and isinstance(value, dict)
-        merged[key] = _laid_over(under, value) if both_tables else value
+        if isinstance(under, dict) and isinstance(value, dict):
+            merged[key] = _laid_over(under, value)
+        else:
+            merged[key] = value
     return merged
 
 
