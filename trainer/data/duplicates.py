@@ -74,6 +74,11 @@ class DisjointSets:
             found.setdefault(self.root(index), []).append(index)
         return tuple(tuple(found[root]) for root in sorted(found))
 
+    def numbers(self) -> tuple[int, ...]:
+        """The number of each index's group, groups counted in the order of :meth:`groups`."""
+        number = {root: position for position, (root, *_) in enumerate(self.groups())}
+        return tuple(number[self.root(index)] for index in range(len(self._parent)))
+
 
 def _thumbnail(pixels: Pixels) -> NDArray[np.float32]:
     """Small, grey, of zero mean and unit length: a dot product of two is their correlation."""

@@ -1,7 +1,6 @@
-"""Splits that keep together what may come from one smear, and lay bare what leans on the laboratory.
+"""The splits of the station's own cell classifier: blocks of every series held out, or a whole laboratory.
 
-No folder here tells the patient. What is known is the order of acquisition, so blocks of neighbouring file
-names stand in for smears, and duplicates weld blocks together.
+Those of an experiment are in ``trainer.data.folds``.
 """
 
 from __future__ import annotations
@@ -9,15 +8,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
-from trainer.data.duplicates import DisjointSets
+from trainer.data.grouping import BLOCK_SIZE
 from trainer.data.samples import Sample
 from trainer.errors import DataError
-
-BLOCK_SIZE: Final = 25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,35 +23,6 @@ class Split:
     name: str
     train: tuple[int, ...]
     held_out: tuple[int, ...]
-
-
-def blocks(
-    samples: Sequence[Sample],
-    *,
-    size: int = BLOCK_SIZE,
-    duplicates: Sequence[Sequence[int]] = (),
-) -> tuple[int, ...]:
-    """A block number for each sample: neighbours in the order of acquisition share one.
-
-    Each series is cut into runs of at least ``size`` samples; samples of one number (cells of one frame)
-    and duplicates are never parted.
-    """
-    if size < 1:
-        raise ValueError(f"a block of {size} samples")
-    series: defaultdict[str, list[int]] = defaultdict(list)
-    for index, sample in enumerate(samples):
-        series[sample.series].append(index)
-    joined = DisjointSets(len(samples))
-    for members in series.values():
-        members.sort(key=lambda index: (samples[index].number, samples[index].name))
-        for run in _runs([samples[index].number for index in members], size):
-            for place in run[1:]:
-                joined.join(members[run[0]], members[place])
-    for group in duplicates:
-        for index in group[1:]:
-            joined.join(group[0], index)
-    number = {root: position for position, (root, *_) in enumerate(joined.groups())}
-    return tuple(number[joined.root(index)] for index in range(len(samples)))
 
 
 def house_split(
@@ -110,17 +77,3 @@ def _split(name: str, block_of: Sequence[int], held: set[int]) -> Split:
         train=tuple(index for index, block in enumerate(block_of) if block not in held),
         held_out=tuple(index for index, block in enumerate(block_of) if block in held),
     )
-
-
-def _runs(numbers: Sequence[int], size: int) -> list[list[int]]:
-    """Positions in runs of ``size`` or more, never cut between equal numbers; a short rest joins the last."""
-    runs: list[list[int]] = []
-    for position, number in enumerate(numbers):
-        if runs and (len(runs[-1]) < size or number == numbers[position - 1]):
-            runs[-1].append(position)
-        else:
-            runs.append([position])
-    if len(runs) > 1 and len(runs[-1]) < size:
-        rest = runs.pop()
-        runs[-1].extend(rest)
-    return runs

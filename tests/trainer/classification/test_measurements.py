@@ -12,8 +12,8 @@ from trainer.classification.deploy import load
 from trainer.classification.fit import ClassifierRecipe, fit_classifier
 from trainer.classification.pictures import CellPicture, virtual_pictures
 from trainer.data.cells import CLASSES, LABORATORIES
+from trainer.data.grouping import blocks
 from trainer.data.samples import Sample
-from trainer.data.splits import blocks
 from trainer.errors import RunError
 from trainer.facts import ClassifierFacts
 from trainer.run import RunDirectory

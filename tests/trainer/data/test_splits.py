@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.data.cells import BARCELONA, BCCD, LMU
+from trainer.data.grouping import blocks
 from trainer.data.samples import Sample
-from trainer.data.splits import blocks, house_split, leave_laboratory_out
+from trainer.data.splits import house_split, leave_laboratory_out
 from trainer.errors import DataError
 
 
@@ -56,17 +57,6 @@ def test_no_block_frame_or_duplicate_is_on_both_sides(counts, size, every, pairs
     assert {frames[i] for i in train}.isdisjoint(frames[i] for i in held)
     for one, other in duplicates:
         assert (one in train) == (other in train)
-
-
-def test_blocks_hold_at_least_their_size_and_a_rest_joins_the_last():
-    found = Counter(blocks(samples(LMU, 63), size=25))
-    assert sorted(found.values()) == [25, 38]
-
-
-def test_blocks_follow_numbers_and_not_the_order_of_names():
-    cells = samples(LMU, 20)
-    shuffled = cells[::-1]
-    assert blocks(shuffled, size=10)[::-1] == tuple(1 - each for each in blocks(cells, size=10))
 
 
 def test_house_split_holds_about_the_share_out_of_each_series():
