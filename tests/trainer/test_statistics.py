@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from trainer.statistics import balanced_accuracy, block_bootstrap, recalls, wilson
+from trainer.statistics import (
+    balanced_accuracy,
+    block_bootstrap,
+    percentile_interval,
+    recalls,
+    redraw,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(
@@ -68,3 +75,38 @@ def test_same_seed_same_interval():
     values = np.random.default_rng(0).normal(size=50)
     first, again = (block_bootstrap(lambda chosen: float(values[chosen].mean()), np.arange(50)) for _ in "ab")
     assert first == again
+
+
+def test_redraws_count_whole_groups_and_keep_the_sample_as_it_was_in_row_0():
+    drawn = redraw([7, 7, 3, 5], draws=200, seed=0)
+    assert drawn.counts.shape == (201, 3)
+    assert (drawn.counts[0] == 1).all()
+    assert (drawn.counts.sum(axis=1) == 3).all()
+    values = np.array([[1.0, 0], [2, 0], [4, 1], [8, 1]])
+    weights = np.concatenate(list(drawn.weights()))
+    assert (weights[:, 0] == weights[:, 1]).all(), "samples of one group come and go together"
+    np.testing.assert_allclose(drawn.sums(values), weights @ values)
+    assert drawn.sums(values)[0].tolist() == [15, 2]
+
+
+def test_weights_come_in_rows_that_bound_memory(monkeypatch):
+    monkeypatch.setattr("trainer.statistics._WEIGHTS_AT_ONCE", 40)
+    drawn = redraw(np.arange(10), draws=20, seed=0)
+    parts = list(drawn.weights())
+    assert {len(part) for part in parts[:-1]} == {4}
+    np.testing.assert_array_equal(np.concatenate(parts), drawn.counts)
+
+
+def test_sums_and_indices_give_the_same_interval():
+    values = np.random.default_rng(1).normal(size=60)
+    groups = np.repeat(np.arange(12), 5)
+    drawn = redraw(groups, draws=1000, seed=0)
+    by_sums = percentile_interval(drawn.sums(values) / drawn.sums(np.ones(60)))
+    by_indices = block_bootstrap(lambda chosen: float(values[chosen].mean()), groups)
+    assert by_sums.low == pytest.approx(by_indices.low)
+    assert by_sums.high == pytest.approx(by_indices.high)
+
+
+def test_rows_without_a_value_are_left_out_of_the_interval():
+    found = percentile_interval([0.5, float("nan"), 0.4, 0.6])
+    assert (found.value, found.low, found.high) == (0.5, pytest.approx(0.405), pytest.approx(0.595))
