@@ -73,6 +73,18 @@ def fit_classifier(
         frozen_blocks=recipe.frozen_blocks,
         weights=weights,
     ).to(memory_format=torch.channels_last)
+    prepared = training_recipe(recipe, network, train=train, held_out=held_out)
+    return fit(prepared, run, quiet=quiet)
+
+
+def training_recipe(
+    recipe: ClassifierRecipe,
+    network: CellNetwork,
+    *,
+    train: Sequence[CellPicture],
+    held_out: Sequence[CellPicture],
+) -> Recipe[CellBatch]:
+    """The recipe for ``network`` as the training loop takes it."""
     labels = np.array([each.label for each in held_out])
     pixels = crops(held_out, margin=recipe.crop_margin, size_px=recipe.size_px) if held_out else None
 
@@ -93,35 +105,31 @@ def fit_classifier(
             "accuracy": float((labels == named).mean()),
         }
 
-    return fit(
-        Recipe(
-            network=network,
-            optimizer=torch.optim.AdamW(
-                [each for each in network.parameters() if each.requires_grad],
-                lr=recipe.rate,
-                weight_decay=recipe.weight_decay,
-            ),
-            batches=batches(
-                train,
-                classes=len(CLASSES),
-                recipe=recipe.batch,
-                variation=recipe.variation,
-                margin=recipe.crop_margin,
-                size_px=recipe.size_px,
-            ),
-            steps_per_epoch=recipe.batch.steps,
-            losses=losses,
-            evaluate=evaluate,
-            score="balanced_accuracy",
-            epochs=recipe.epochs,
-            seed=recipe.seed,
-            warmup_steps=30,
-            average_decay=recipe.average_decay,
-            evaluate_every=4,
-            curves=_CURVES,
+    return Recipe(
+        network=network,
+        optimizer=torch.optim.AdamW(
+            [each for each in network.parameters() if each.requires_grad],
+            lr=recipe.rate,
+            weight_decay=recipe.weight_decay,
         ),
-        run,
-        quiet=quiet,
+        batches=batches(
+            train,
+            classes=len(CLASSES),
+            recipe=recipe.batch,
+            variation=recipe.variation,
+            margin=recipe.crop_margin,
+            size_px=recipe.size_px,
+        ),
+        steps_per_epoch=recipe.batch.steps,
+        losses=losses,
+        evaluate=evaluate,
+        score="balanced_accuracy",
+        epochs=recipe.epochs,
+        seed=recipe.seed,
+        warmup_steps=30,
+        average_decay=recipe.average_decay,
+        evaluate_every=4,
+        curves=_CURVES,
     )
 
 

@@ -127,23 +127,8 @@ def train(
 
 def recipe(settings: Settings, pictures: Pictures, network: CentreNetwork) -> Recipe[Batch]:
     """The settings as the training loop takes them."""
-    pools = [
-        Pool(frames=frames, share=share)
-        for frames, share in (
-            (pictures.real, settings.real_share),
-            (pictures.virtual, settings.virtual_share),
-            (pictures.cells, settings.cell_share),
-        )
-        if frames
-    ]
-    every = [frame for pool in pools for frame in pool.frames]
-    composer = Composer(
-        pools=pools,
-        donors=[donor_of(frame.pixels) for frame in every[:: max(1, len(every) // _DONORS)]],
-        natural=settings.natural,
-        usual=settings.usual,
-    )
-    scenes = len(pictures.real) * sum(pool.share for pool in pools) / settings.real_share
+    composer = scene_composer(settings, pictures)
+    scenes = len(pictures.real) * sum(pool.share for pool in composer.pools) / settings.real_share
     steps = max(1, round(scenes / settings.batch_size))
     return Recipe(
         network=network,
@@ -163,6 +148,26 @@ def recipe(settings: Settings, pictures: Pictures, network: CentreNetwork) -> Re
             "AP50 on judged frames": (SCORE, *(f"ap50_{kind.value}" for kind in KINDS)),
             "white cells found, other laboratories": ("cell_recall",),
         },
+    )
+
+
+def scene_composer(settings: Settings, pictures: Pictures) -> Composer:
+    """What draws the training scenes."""
+    pools = [
+        Pool(frames=frames, share=share)
+        for frames, share in (
+            (pictures.real, settings.real_share),
+            (pictures.virtual, settings.virtual_share),
+            (pictures.cells, settings.cell_share),
+        )
+        if frames
+    ]
+    every = [frame for pool in pools for frame in pool.frames]
+    return Composer(
+        pools=pools,
+        donors=[donor_of(frame.pixels) for frame in every[:: max(1, len(every) // _DONORS)]],
+        natural=settings.natural,
+        usual=settings.usual,
     )
 
 
