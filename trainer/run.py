@@ -18,6 +18,7 @@ from typing import Any, Final, Literal, TypedDict, TypeVar
 
 import torch
 from pydantic import BaseModel, ValidationError
+from typing_extensions import NotRequired
 
 from trainer.errors import RunError
 
@@ -41,6 +42,8 @@ class Checkpoint(TypedDict):
     serving: dict[str, Any]
     optimizer: dict[str, Any]
     best_score: float
+    precision: NotRequired[dict[str, Any]]
+    """The scale of 16-bit gradients, where there is one."""
 
 
 @dataclass(frozen=True, kw_only=True)
