@@ -21,6 +21,7 @@ from edge.contract.records import (
     StateRecord,
     UpdateRecord,
 )
+from edge.contract.review_export import ReviewedCell
 
 SCHEMAS: Final[dict[str, type[BaseModel]]] = {
     "bundle": Manifest,
@@ -33,6 +34,7 @@ SCHEMAS: Final[dict[str, type[BaseModel]]] = {
     "state": StateRecord,
     "ack": Ack,
     "command": Command,
+    "reviewed-cell": ReviewedCell,
 }
 
 
