@@ -1,0 +1,1 @@
+"""A reproduction's report: one page that carries everything in itself, and the same facts as JSON."""
