@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from trainer.classification.pictures import CellPicture, real_pictures, virtual_pictures
 from trainer.data.cells import LABORATORIES, LMU, read_bccd_cells, read_pbc_aml, read_picture
-from trainer.data.duplicates import duplicate_groups
+from trainer.data.duplicates import duplicate_groups, fingerprint
 from trainer.data.grouping import BLOCK_SIZE, blocks
 from trainer.data.samples import Sample
 from trainer.data.splits import Split, house_split, leave_laboratory_out, leave_out
@@ -80,7 +80,7 @@ class Corpus:
 def read_samples(data_dir: Path) -> tuple[tuple[Sample, ...], tuple[int, ...]]:
     """Every labelled cell and its block, duplicates kept together."""
     samples = read_pbc_aml(data_dir) + read_bccd_cells(data_dir)
-    duplicates = duplicate_groups([read_picture(each.file) for each in samples])
+    duplicates = duplicate_groups([fingerprint(read_picture(each.file)) for each in samples])
     return samples, blocks(samples, duplicates=duplicates)
 
 

@@ -1,51 +1,81 @@
-"""Finds pictures that are the same, exactly or nearly, before anything is split."""
+"""Finds pictures that are the same, exactly or nearly, before anything is split.
+
+A picture is read once and leaves a fingerprint of some four kilobytes, so that a collection need not fit into
+memory; fingerprints are compared by matrix products, block by block.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
+Thumbnail = NDArray[np.float32]
+Grey = NDArray[Any]
 
 _HASH_SIDE: Final = 8
+_HASH_BITS: Final = _HASH_SIDE * _HASH_SIDE
 _MAX_DIFFERING_BITS: Final = 6
 _THUMBNAIL_PX: Final = 32
 _MIN_CORRELATION: Final = 0.985
+_ROWS: Final = 512
+_QUARTER_TURNS: Final = 4
+_VIEWS: Final = 2 * _QUARTER_TURNS
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Fingerprint:
+    """What is kept of a picture to know it again.
+
+    ``digest`` is of its pixels and shape. ``hashes`` are the perceptual hashes of its eight views: turned by
+    0, 90, 180, 270 degrees, then mirrored and turned so; the first is of the picture as it is. ``thumbnail``
+    (32, 32) is grey, of zero mean and unit length, so that a sum of products of two is their correlation.
+    """
+
+    digest: bytes
+    hashes: tuple[int, ...]
+    thumbnail: Thumbnail
+
+
+def fingerprint(pixels: Pixels) -> Fingerprint:
+    """The fingerprint of an RGB picture (h, w, 3)."""
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    return Fingerprint(
+        digest=hashlib.sha256(pixels.tobytes() + str(pixels.shape).encode()).digest(),
+        hashes=_hashes(grey),
+        thumbnail=_thumbnail(grey),
+    )
 
 
 def perceptual_hash(pixels: Pixels) -> int:
-    """64 bits: whether brightness rises from each cell of an 9 x 8 grid to its right neighbour (dHash)."""
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    grid = cv2.resize(grey, (_HASH_SIDE + 1, _HASH_SIDE), interpolation=cv2.INTER_AREA).astype(np.int16)
-    rises = (grid[:, 1:] > grid[:, :-1]).ravel()
-    return int.from_bytes(np.packbits(rises).tobytes(), "big")
+    """64 bits: whether brightness rises from each cell of a 9 x 8 grid to its right neighbour (dHash)."""
+    return _hashes(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY))[0]
 
 
-def duplicate_groups(pictures: Sequence[Pixels]) -> tuple[tuple[int, ...], ...]:
+def duplicate_groups(
+    fingerprints: Sequence[Fingerprint], *, turned: bool = False
+) -> tuple[tuple[int, ...], ...]:
     """Indices of pictures that show the same, in groups of two and more, each ascending.
 
     Exact duplicates have equal pixels. Near duplicates have perceptual hashes that differ in at most 6 of
     64 bits and thumbnails that correlate above 0.985, so that two different cells of one kind, centred
-    alike, are not taken for one.
+    alike, are not taken for one. With ``turned``, a picture is also compared with the others' quarter turns
+    and mirror images: a collection that was augmented before it was published has those, and no digest of a
+    file tells. Turns by other angles are not found.
     """
-    digests = [hashlib.sha256(each.tobytes() + str(each.shape).encode()).digest() for each in pictures]
-    hashes = np.array([perceptual_hash(each) for each in pictures], dtype=np.uint64)
-    thumbnails = [_thumbnail(each) for each in pictures]
-    joined = DisjointSets(len(pictures))
+    joined = DisjointSets(len(fingerprints))
     first: dict[bytes, int] = {}
-    for index, digest in enumerate(digests):
-        joined.join(index, first.setdefault(digest, index))
-    for index in range(len(pictures) - 1):
-        bits = np.bitwise_xor(hashes[index], hashes[index + 1 :])
-        differing = np.unpackbits(bits[:, None].view(np.uint8), axis=1).sum(axis=1)
-        for other in np.flatnonzero(differing <= _MAX_DIFFERING_BITS) + index + 1:
-            if float(np.dot(thumbnails[index], thumbnails[other])) >= _MIN_CORRELATION:
-                joined.join(index, int(other))
+    for index, each in enumerate(fingerprints):
+        joined.join(index, first.setdefault(each.digest, index))
+    if fingerprints:
+        for one, other in _near(fingerprints, views=range(_VIEWS if turned else 1)):
+            joined.join(one, other)
     return tuple(group for group in joined.groups() if len(group) > 1)
 
 
@@ -80,11 +110,57 @@ class DisjointSets:
         return tuple(number[self.root(index)] for index in range(len(self._parent)))
 
 
-def _thumbnail(pixels: Pixels) -> NDArray[np.float32]:
-    """Small, grey, of zero mean and unit length: a dot product of two is their correlation."""
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+def _near(fingerprints: Sequence[Fingerprint], *, views: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Pairs of near duplicates, the first as it is and the second in one of ``views``.
+
+    With bits as +1 and -1, the product of two hashes is 64 less twice the bits that differ: exact in float32.
+    """
+    count = len(fingerprints)
+    upright = _signs([each.hashes[0] for each in fingerprints])
+    thumbnails = np.stack([each.thumbnail for each in fingerprints])
+    flat = thumbnails.reshape(count, -1)
+    for view in views:
+        signs = upright if view == 0 else _signs([each.hashes[view] for each in fingerprints])
+        for start in range(0, count, _ROWS):
+            rows = slice(start, start + _ROWS)
+            # Two pictures are turned into each other both ways, so each pair is looked at from one side only.
+            alike = upright[rows] @ signs[start:].T >= _HASH_BITS - 2 * _MAX_DIFFERING_BITS
+            one, other = np.nonzero(np.triu(alike, 1))
+            if not len(one):
+                continue
+            left, left_at = np.unique(one, return_inverse=True)
+            right, right_at = np.unique(other, return_inverse=True)
+            seen = np.stack([_view(thumbnails[each + start], view).ravel() for each in right])
+            likeness = (flat[left + start] @ seen.T)[left_at, right_at]
+            for place in np.flatnonzero(likeness >= _MIN_CORRELATION):
+                yield int(one[place]) + start, int(other[place]) + start
+
+
+def _view(picture: Grey, view: int) -> Grey:
+    """One of the eight views: mirrored left to right from the fifth on, then turned by quarter turns."""
+    return np.rot90(np.fliplr(picture) if view >= _QUARTER_TURNS else picture, view % _QUARTER_TURNS)
+
+
+def _hashes(grey: Grey) -> tuple[int, ...]:
+    """Of all views. A grid of a turned picture is the turned grid, so two grids do for all."""
+    wide = cv2.resize(grey, (_HASH_SIDE + 1, _HASH_SIDE), interpolation=cv2.INTER_AREA).astype(np.int16)
+    tall = cv2.resize(grey, (_HASH_SIDE, _HASH_SIDE + 1), interpolation=cv2.INTER_AREA).astype(np.int16)
+    return tuple(_hash(_view(tall if view % 2 else wide, view)) for view in range(_VIEWS))
+
+
+def _hash(grid: Grey) -> int:
+    return int.from_bytes(np.packbits((grid[:, 1:] > grid[:, :-1]).ravel()).tobytes(), "big")
+
+
+def _signs(hashes: Sequence[int]) -> NDArray[np.float32]:
+    """Bits as +1 and -1, a row a hash."""
+    octets = np.array(hashes, dtype=">u8").view(np.uint8).reshape(len(hashes), -1)
+    return np.unpackbits(octets, axis=1).astype(np.float32) * 2 - 1
+
+
+def _thumbnail(grey: Grey) -> Thumbnail:
     small = cv2.resize(grey, (_THUMBNAIL_PX, _THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
-    flat = small.astype(np.float32).ravel()
-    flat -= flat.mean()
-    length = float(np.linalg.norm(flat))
-    return flat / np.float32(length) if length > 0 else flat
+    even = small.astype(np.float32)
+    even -= even.mean()
+    length = float(np.linalg.norm(even))
+    return np.asarray(even / np.float32(length) if length > 0 else even, dtype=np.float32)

@@ -255,8 +255,9 @@ def _held_out(table: _Table, *, share: float, seed: int) -> Marked:
 def _search(table: _Table, *, shares: Sequence[float], seed: int) -> Indices:
     """The part of each group, every class in every part, by integer programming.
 
-    For what shuffling and greed do not find. The first part keeps a class that has one group only. With x[g, p] = 1 where group g goes to part p, minimises how far
-    each part's share of each class is off. Raises DataError where there is no such deal.
+    For what shuffling and greed do not find. The first part keeps a class that has one group only. With
+    x[g, p] = 1 where group g goes to part p, minimises how far each part's share of each class is off.
+    Raises DataError where there is no such deal.
     """
     parts, classes = len(shares), len(table.classes)
     order = np.random.default_rng(seed).permutation(len(table.counts))

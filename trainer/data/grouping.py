@@ -48,7 +48,7 @@ def group(
     """Group each sample by the best that is known of it: its patient, else its slide, else its block.
 
     Cells of one picture file stay together, and ``duplicates`` (indices that show the same) weld their
-    groups. Patients and slides are told apart by laboratory, because two laboratories may use one name. A slide
+    groups. Patients and slides are told apart by laboratory: two laboratories may use one name. A slide
     joins its samples without a patient to the patient that its other samples name, if it is one. Raises
     DataError when there are no samples.
     """
@@ -109,6 +109,10 @@ def _kind(sample: Sample) -> GroupKind:
     if sample.patient is not None:
         return "patient"
     return "block" if sample.slide is None else "slide"
+
+
+def _patient_key(sample: Sample) -> Hashable:
+    return None if sample.patient is None else (sample.laboratory, sample.patient)
 
 
 def _slide_keys(samples: Sequence[Sample]) -> list[Hashable]:
