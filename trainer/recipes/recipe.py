@@ -45,7 +45,7 @@ class Reference(_Part):
     authors: str
     title: str
     venue: str
-    year: int
+    year: int | None = None
     doi: str | None = None
 
 
@@ -256,6 +256,18 @@ class Task(_Part):
     """The class that sensitivity speaks of, where there are two."""
     stand_ins: Mapping[str, StandIn] = Field(default_factory=dict)
     """By the name of the collection's format."""
+
+    def class_of(self, label: str, *, format: str | None = None) -> str | None:  # noqa: A002
+        """The class that a collection's label belongs to, whatever its case; None when to no class.
+
+        ``format`` names the collection's format: where there is a stand-in for it, that decides.
+        """
+        stand_in = self.stand_ins.get(format or "")
+        classes = self.classes if stand_in is None else stand_in.classes
+        for name, labels in classes.items():
+            if label.casefold() in {each.casefold() for each in labels}:
+                return name
+        return None
 
     @model_validator(mode="after")
     def _classes_are_told_apart(self) -> Self:
