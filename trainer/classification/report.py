@@ -35,6 +35,7 @@ from trainer.classification.pictures import DOMAINS, VIRTUAL
 from trainer.data.cells import BCCD, CLASSES, LABORATORIES, sources
 from trainer.data.splits import Split
 from trainer.evaluation import baselines, calibration
+from trainer.evaluation.halves import alternate_halves
 from trainer.facts import ClassifierFacts, fingerprint
 
 Labels = NDArray[np.int64]
@@ -77,7 +78,7 @@ def house_metrics(house: Evaluated, point: OperatingPoint) -> tuple[Metric, ...]
     cells = house.unseen()
     on = "held-out blocks of the laboratories trained on"
     five = cells.only(cells.domains != DOMAINS.index(BCCD))
-    probabilities = calibration.cross_fitted(cells.logits, cells.labels, cells.blocks)
+    probabilities = calibration.cross_fitted(cells.logits, cells.labels, alternate_halves(cells.blocks))
     restained = cells.restained()
     doubtful = house.doubtful(cells, point)
     train = house.train.only(house.train.domains != DOMAINS.index(VIRTUAL))
@@ -217,7 +218,7 @@ def facts(
     on = "held-out blocks of the house split"
     if split.name == ALL:
         on += "; the served network had the same recipe and all cells"
-    probabilities = calibration.cross_fitted(cells.logits, cells.labels, cells.blocks)
+    probabilities = calibration.cross_fitted(cells.logits, cells.labels, alternate_halves(cells.blocks))
     # The station counts no other cells under a class, so the errors to correct for are theirs.
     sure = cells.only(~house.doubtful(cells, point))
     used = [corpus.samples[index] for index in split.train]

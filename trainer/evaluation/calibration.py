@@ -12,7 +12,7 @@ Scores = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
 _LOG_TEMPERATURE_RANGE: Final = (-2.0, 2.0)
-_BINS: Final = 15
+BINS: Final = 15
 
 
 def softmax(logits: Scores, *, temperature: float = 1.0) -> Scores:
@@ -40,13 +40,12 @@ def fit_temperature(logits: Scores, labels: Labels) -> float:
     return float(np.exp(found.x))
 
 
-def cross_fitted(logits: Scores, labels: Labels, blocks: Labels) -> Scores:
-    """Probabilities of each cell with a temperature fitted on the other half of the blocks.
+def cross_fitted(logits: Scores, labels: Labels, half: Labels) -> Scores:
+    """Probabilities of each picture with a temperature fitted on the other half.
 
-    So that a figure of calibration is never quoted for the cells that it was fitted on.
+    So that a figure of calibration is never quoted for the pictures that it was fitted on. ``half`` is 0 or 1
+    for each, the same for all pictures of a group.
     """
-    order = {block: place for place, block in enumerate(np.unique(blocks))}
-    half = np.array([order[block] % 2 for block in blocks])
     probabilities = np.empty_like(logits)
     for side in (0, 1):
         other = half != side
@@ -55,14 +54,20 @@ def cross_fitted(logits: Scores, labels: Labels, blocks: Labels) -> Scores:
     return probabilities
 
 
+def bin_of(confidence: Scores) -> Labels:
+    """Which of the equal bins of confidence each lies in."""
+    return np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+
+
+def gaps(probabilities: Scores, labels: Labels) -> NDArray[np.float64]:
+    """Right (1 or 0) minus confidence of each picture, in the column of its bin (n, bins); 0 elsewhere."""
+    confidence = probabilities.max(axis=1)
+    own = np.zeros((len(labels), BINS))
+    right = probabilities.argmax(axis=1) == labels
+    own[np.arange(len(labels)), bin_of(confidence)] = right - confidence.astype(np.float64)
+    return own
+
+
 def expected_calibration_error(probabilities: Scores, labels: Labels) -> float:
     """The mean gap between confidence and accuracy over 15 equal bins of confidence (Naeini, AAAI 2015)."""
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
-    bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-    gaps = [
-        abs(float(right[bins == each].mean() - confidence[bins == each].mean()))
-        * float((bins == each).mean())
-        for each in np.unique(bins)
-    ]
-    return float(sum(gaps))
+    return float(np.abs(gaps(probabilities, labels).sum(axis=0)).sum() / len(labels))

@@ -98,7 +98,7 @@ class FoldFigures(_Part):
 
 
 class ReliabilityBin(_Part):
-    """Pictures whose confidence lies in (low, high]: mean confidence and the share named right."""
+    """Pictures whose confidence lies in [low, high): mean confidence and the share named right."""
 
     low: Share
     high: Share

@@ -8,6 +8,7 @@ from trainer.evaluation.calibration import (
     negative_log_likelihood,
     softmax,
 )
+from trainer.evaluation.halves import alternate_halves
 
 
 def overconfident(count: int = 600, *, factor: float = 3.0, seed: int = 0):
@@ -42,7 +43,7 @@ def test_a_temperature_changes_no_name():
 def test_cross_fitting_never_uses_a_cells_own_half():
     logits, labels = overconfident(200)
     blocks = np.repeat(np.arange(8), 25)
-    probabilities = cross_fitted(logits, labels, blocks)
+    probabilities = cross_fitted(logits, labels, alternate_halves(blocks))
     even = np.isin(blocks, [0, 2, 4, 6])
     expected = softmax(logits[even], temperature=fit_temperature(logits[~even], labels[~even]))
     np.testing.assert_allclose(probabilities[even], expected)
