@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from trainer.backbone import DEVIATION, MEAN, mobilenet_v2_trunk
+from trainer.networks.mobilenet_v2 import mobilenet_v2_trunk
+from trainer.networks.pretrained import DEVIATION, MEAN
 
 TRUNK_BLOCKS: Final = 17
 """Up to 160 channels at stride 32: the last two blocks would make the file larger than all before them."""

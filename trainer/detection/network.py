@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 from typing_extensions import Self
 
-from trainer.backbone import DEVIATION, MEAN, freeze_batch_norm, mobilenet_v2_trunk
 from trainer.data.frames import KINDS
+from trainer.networks.mobilenet_v2 import freeze_batch_norm, mobilenet_v2_trunk
+from trainer.networks.pretrained import DEVIATION, MEAN
 
 STRIDE_PX: Final = 4
 WIDTH_PX: Final = 416

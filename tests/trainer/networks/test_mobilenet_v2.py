@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torchvision.models import mobilenet_v2
 
-from trainer.backbone import freeze_batch_norm, mobilenet_v2_trunk
 from trainer.errors import WeightsError
+from trainer.networks.mobilenet_v2 import freeze_batch_norm, mobilenet_v2_trunk
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path):
 def test_another_networks_weights_are_refused(tmp_path, state):
     file = tmp_path / "weights.pth"
     torch.save({key: value for key, value in state.items() if "features.7" not in key}, file)
-    with pytest.raises(WeightsError, match=r"keys differ, first '7\."):
+    with pytest.raises(WeightsError, match=r"keys differ, first 'features\.7\."):
         mobilenet_v2_trunk(weights=file)
 
 
