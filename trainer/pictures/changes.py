@@ -160,25 +160,26 @@ class Copies(NamedTuple):
 def augmented_copies(
     pixels: Pixels, labels: Labels, recipe: AugmentationRecipe, rng: np.random.Generator
 ) -> Copies:
-    """Every picture once as it is, and once for each of the recipe's named changes.
+    """Every version of every picture (`AugmentationRecipe.versions`): as it is, or with one of the changes.
 
-    The n originals come first, then n copies of the first change, and so on. ``origins`` numbers the picture
-    that a copy was made of: copies of one picture belong to one side of a split.
+    The first versions of all n pictures come first, then the second ones, and so on. ``origins`` numbers the
+    picture that a copy was made of: copies of one picture belong to one side of a split. A recipe that draws
+    all changes anew in every epoch makes no copies.
     """
-    changes = named_changes(recipe)
-    rounds = 1 + len(changes)
-    out = np.empty((rounds * len(pixels), *pixels.shape[1:]), dtype=np.uint8)
-    out[: len(pixels)] = pixels
-    row = len(pixels)
-    for one in changes.values():
-        for picture in pixels:
-            moved = place(picture, one(rng, picture.shape[:2], Placement()), fill=recipe.fill)
-            out[row] = vary(moved, rng, recipe=STAIN_ONLY) if recipe.stain else moved
-            row += 1
+    versions = recipe.versions if recipe.apply == "copies" else (AugmentationRecipe(),)
+    out = np.empty((len(versions) * len(pixels), *pixels.shape[1:]), dtype=np.uint8)
+    for number, version in enumerate(versions):
+        changes = tuple(named_changes(version).values())
+        for row, picture in enumerate(pixels, start=number * len(pixels)):
+            placement = Placement()
+            for one in changes:
+                placement = one(rng, picture.shape[:2], placement)
+            moved = place(picture, placement, fill=version.fill)
+            out[row] = vary(moved, rng, recipe=STAIN_ONLY) if version.stain else moved
     return Copies(
         pixels=out,
-        labels=np.tile(np.asarray(labels, dtype=np.int64), rounds),
-        origins=np.tile(np.arange(len(pixels), dtype=np.int64), rounds),
+        labels=np.tile(np.asarray(labels, dtype=np.int64), len(versions)),
+        origins=np.tile(np.arange(len(pixels), dtype=np.int64), len(versions)),
     )
 
 
