@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from trainer.errors import DataError
 from trainer.quantization.layers import QuantizedLayer, leave_float, quantized_layers
@@ -117,7 +118,7 @@ _METHODS: Final[Mapping[Method, Callable[[Histogram], float]]] = MappingProxyTyp
 
 
 @torch.no_grad()
-def watch(network: nn.Module, batches: Iterable[Tensor]) -> Mapping[str, Histogram]:
+def watch(network: nn.Module, batches: Iterable[Tensor], *, quiet: bool = True) -> Mapping[str, Histogram]:
     """The sizes of every quantized layer's input while the network, all in float, sees ``batches``.
 
     Raises DataError for fewer than `MIN_PICTURES` pictures.
@@ -134,7 +135,7 @@ def watch(network: nn.Module, batches: Iterable[Tensor]) -> Mapping[str, Histogr
     network.eval()
     leave_float(network, layers)
     try:
-        for batch in batches:
+        for batch in tqdm(batches, desc="ranges", unit="batch", disable=quiet):
             network(batch)
             pictures += len(batch)
     finally:

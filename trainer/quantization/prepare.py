@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from trainer.errors import TrainerError
 from trainer.quantization.layers import QuantizedLayer
@@ -51,23 +51,26 @@ def _answer(network: nn.Module, example: Tensor) -> tuple[Tensor, ...]:
 
 
 def _fold(network: nn.Module, example: Tensor) -> None:
-    """Fold every BatchNorm whose input is a convolution's output, as seen while ``example`` passes."""
+    """Fold every BatchNorm whose input is such a layer's output, as seen while ``example`` passes."""
     names = {module: name for name, module in network.named_modules()}
-    source: dict[int, tuple[nn.Conv2d, Tensor]] = {}
-    pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
+    source: dict[int, tuple[nn.Module, Tensor]] = {}
+    pairs: list[tuple[nn.Module, nn.Module]] = []
 
     def watch(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
             # The output is kept beside the layer: a freed tensor's number may be given to another.
             source[id(output)] = (module, output)
-        elif isinstance(module, nn.BatchNorm2d) and id(inputs[0]) in source:
+        elif id(inputs[0]) in source:
             pairs.append((source[id(inputs[0])][0], module))
 
-    watched = (nn.Conv2d, nn.BatchNorm2d)
+    watched = (nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d)
     with _hooks([module for module in network.modules() if isinstance(module, watched)], watch):
         _answer(network, example)
-    for convolution, norm in pairs:
-        _replace(network, names[convolution], fuse_conv_bn_eval(convolution, norm))
+    for layer, norm in pairs:
+        if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            _replace(network, names[layer], fuse_conv_bn_eval(layer, norm))
+        elif isinstance(layer, nn.Linear) and isinstance(norm, nn.BatchNorm1d):
+            _replace(network, names[layer], fuse_linear_bn_eval(layer, norm))
         _replace(network, names[norm], nn.Identity())
 
 

@@ -1,0 +1,159 @@
+"""What ``quantization.json`` holds: what eight bits cost, class by class, and which layers are to blame."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, PositiveInt, ValidationError
+
+from trainer.errors import RunError
+from trainer.quantization.calibrate import Method
+
+REPORT: Final = "quantization.json"
+PTQ_BUDGET_POINTS: Final = 0.6
+QAT_BUDGET_POINTS: Final = 0.2
+_BLAMED_SHARE: Final = 0.8
+_MOST_BLAMED: Final = 8
+Technique = Literal["ptq", "qat"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Cost(_Part):
+    """What a figure lost, in points (hundredths of 1): ``before`` less ``after``; below 0 it gained.
+
+    ``low`` and ``high`` bound the loss by 95%: both networks answered the same pictures, and whole groups of
+    them were redrawn for both at once. They are null where a figure cannot be redrawn.
+    """
+
+    of: str
+    before: FiniteFloat
+    after: FiniteFloat
+    points: FiniteFloat
+    low: FiniteFloat | None
+    high: FiniteFloat | None
+    samples: NonNegativeInt
+
+
+class Judgement(_Part):
+    """The cost on pictures that neither the training nor the quantization had seen."""
+
+    figure: str
+    total: Cost
+    by_class: tuple[Cost, ...]
+    measured_on: str
+    grouped_by: str
+    groups: PositiveInt
+
+
+class LayerCost(_Part):
+    """One layer alone in eight bits, all others in float, measured on the tuning pictures.
+
+    ``noise`` is the change of the network's answers, in parts of their variance; ``points`` what its figure
+    lost.
+    """
+
+    layer: str
+    noise: FiniteFloat
+    points: FiniteFloat
+
+
+class Step(_Part):
+    """The network with ``kept_float`` layers in float, measured on the tuning pictures."""
+
+    kept_float: tuple[str, ...]
+    noise: FiniteFloat
+    points: FiniteFloat
+
+
+class CalibrationFacts(_Part):
+    """What the ranges were found on; ``digest`` is the SHA-256 of the pictures as the network got them."""
+
+    method: Method
+    pictures: PositiveInt
+    digest: str
+    source: str
+
+
+class QuantizationReport(_Part):
+    """All of it. ``met`` is null where nothing was held out to judge on; so is ``judgement``."""
+
+    task: str
+    technique: Technique
+    run: str
+    weights_digest: str
+    """SHA-256 of the float run's last checkpoint."""
+    layers: PositiveInt
+    kept_float: tuple[str, ...]
+    calibration: CalibrationFacts
+    steps: NonNegativeInt = 0
+    """Training steps that a fine-tuning took."""
+    search: tuple[Step, ...] = ()
+    sensitivity: tuple[LayerCost, ...] = ()
+    judgement: Judgement | None
+    budget_points: Annotated[float, Field(ge=0)]
+    met: bool | None
+    to_blame: tuple[LayerCost, ...] = ()
+
+    def save(self, folder: Path) -> None:
+        """Replace the report in a run directory."""
+        partial = folder / f".{REPORT}.partial"
+        partial.write_text(self.model_dump_json(indent=2) + "\n", "utf-8")
+        partial.replace(folder / REPORT)
+
+    @classmethod
+    def load(cls, folder: Path) -> QuantizationReport:
+        """Read what :meth:`save` wrote. Raises RunError where it is missing or damaged."""
+        file = folder / REPORT
+        try:
+            return cls.model_validate_json(file.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise RunError(
+                f"{file} is missing or damaged: {error}.",
+                remedy="Run `leukoscope-trainer quantize ptq` or `qat` to its end.",
+            ) from error
+
+
+def blamed(sensitivity: tuple[LayerCost, ...]) -> tuple[LayerCost, ...]:
+    """The noisiest layers, the worst first: those that make four fifths of the noise, but eight at most."""
+    worst = sorted(sensitivity, key=lambda each: -each.noise)
+    whole = sum(each.noise for each in worst)
+    chosen: list[LayerCost] = []
+    for each in worst[:_MOST_BLAMED]:
+        if sum(one.noise for one in chosen) >= _BLAMED_SHARE * whole:
+            break
+        chosen.append(each)
+    return tuple(chosen)
+
+
+def table(report: QuantizationReport) -> str:
+    """The report as lines of text."""
+    facts = report.calibration
+    rounded = report.layers - len(report.kept_float)
+    lines = [
+        f"{report.technique.upper()} of {report.run}",
+        f"{rounded} of {report.layers} layers in eight bits",
+        f"ranges by {facts.method} on {facts.pictures} pictures: {facts.source}",
+    ]
+    lines += [f"  left in float: {name}" for name in report.kept_float]
+    if report.judgement is None:
+        lines.append("Nothing was held out from this run: what eight bits cost is not known.")
+    else:
+        judgement = report.judgement
+        lines += ["", f"{judgement.figure} on {judgement.measured_on}, in points"]
+        lines.append(f"  {'':<16}{'before':>8}{'after':>8}{'cost':>8}  95% interval")
+        lines += [_row(each) for each in (judgement.total, *judgement.by_class)]
+        word = "met" if report.met else "MISSED"
+        lines.append(f"  budget {report.budget_points:g} points: {word}")
+    if report.to_blame:
+        lines += ["", "To blame, alone in eight bits on the tuning pictures: noise, points"]
+        lines += [f"  {each.layer:<40}{each.noise:>10.2e}{each.points:>8.2f}" for each in report.to_blame]
+    return "\n".join(lines)
+
+
+def _row(cost: Cost) -> str:
+    interval = "" if cost.low is None or cost.high is None else f"{cost.low:.2f} to {cost.high:.2f}"
+    return f"  {cost.of:<16}{cost.before:>8.2f}{cost.after:>8.2f}{cost.points:>8.2f}  {interval}"
