@@ -7,7 +7,7 @@ with the same weights, to the bit, as one that was never stopped.
 Of several processes each takes its share of every batch, and the gradients are averaged by how many samples
 each share held: the steps are those of one process with the whole batch. Two things differ. Dropout draws
 for each process by itself; and batch normalisation sees the whole batch only because its layers are
-exchanged for ones that share their statistics, where they learn.
+exchanged for ones that share their statistics (`trainer.shared_norm`), where they learn.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from tqdm import tqdm
 from trainer.errors import TrainerError
 from trainer.fabric import ONE_PROCESSOR
 from trainer.run import Checkpoint, RunDirectory
+from trainer.shared_norm import shared_batch_norm
 
 Batch = TypeVar("Batch")
 
@@ -89,8 +90,10 @@ def fit(
     On KeyboardInterrupt the last whole epoch stays.
     """
     fabric = fabric or ONE_PROCESSOR.launch()
+    shared = shared_batch_norm(recipe.network, processes=fabric.world_size, device=fabric.device)
     try:
-        return _Fitting(recipe, run, fabric=fabric, quiet=quiet).to_the_end()
+        with shared:
+            return _Fitting(recipe, run, fabric=fabric, quiet=quiet).to_the_end()
     except RuntimeError as error:
         if fabric.world_size > 1 and is_lost_connection(error):
             raise TrainerError(
