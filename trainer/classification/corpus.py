@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.classification.pictures import CellPicture, real_pictures, virtual_pictures
-from trainer.data.cells import LABORATORIES, LMU, read_bccd_cells, read_pbc_aml, read_picture
+from trainer.data.cells import LABORATORIES, read_bccd_cells, read_pbc_aml, read_picture
 from trainer.data.duplicates import duplicate_groups, fingerprint
+from trainer.data.formats.numbered_cells import LMU
 from trainer.data.grouping import BLOCK_SIZE, blocks
 from trainer.data.samples import Sample
 from trainer.data.splits import Split, house_split, leave_laboratory_out, leave_out

@@ -32,7 +32,8 @@ from trainer.classification.measure import (
     share_metric,
 )
 from trainer.classification.pictures import DOMAINS, VIRTUAL
-from trainer.data.cells import BCCD, CLASSES, LABORATORIES, sources
+from trainer.data.cells import CLASSES, LABORATORIES, sources
+from trainer.data.formats.numbered_cells import BCCD
 from trainer.data.splits import Split
 from trainer.evaluation import baselines, calibration
 from trainer.evaluation.halves import alternate_halves

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal
-from xml.etree import ElementTree as ET
 
 import cv2
 import numpy as np
 
 from edge.contract.manifest import DataSource
 from edge.contract.taxonomy import ObjectKind
+from edge.vision.crop import BoxPx
+from trainer.data.formats.boxed import clip
+from trainer.data.formats.voc import read_objects
 from trainer.data.frames import KINDS, LabelledFrame
 from trainer.errors import DataError
 
@@ -83,34 +85,19 @@ def read_voc(
 ) -> tuple[np.ndarray[tuple[int, int], np.dtype[np.float32]], np.ndarray[tuple[int], np.dtype[np.int64]]]:
     """Boxes (n, 4) and kinds (n,) of a Pascal VOC file, clipped to the picture.
 
-    VOC counts pixels from 1 and includes the last one; here a box runs from edge to edge. A box with a side
-    under `SMALLEST_SIDE_PX` is degenerate (a slip of the annotator's mouse) and is left out. Raises
-    DataError, naming the file, when it is missing, not XML, or names an unknown object.
+    A box with a side under `SMALLEST_SIDE_PX` is degenerate (a slip of the annotator's mouse) and is left
+    out. Raises DataError, naming the file, when it is missing, not XML, or names an unknown object.
     """
-    try:
-        root = ET.parse(file).getroot()  # noqa: S314 - a dataset's own file; expat bounds what entities cost
-    except (OSError, ET.ParseError) as error:
-        raise DataError(f"{file} cannot be read as Pascal VOC labels: {error}.", remedy=_REMEDY) from error
-    boxes: list[tuple[float, float, float, float]] = []
+    boxes: list[BoxPx] = []
     kinds: list[int] = []
-    for item in root.iter("object"):
-        name = item.findtext("name", default="")
-        if name not in _NAMES:
+    for item in read_objects(file):
+        if item.label not in _NAMES:
             raise DataError(
-                f"{file} names an unknown object {name!r}.",
+                f"{file} names an unknown object {item.label!r}.",
                 remedy=f"Known are {', '.join(_NAMES)}: mend the label.",
             )
-        try:
-            x0, y0, x1, y1 = (
-                float(item.findtext(f"bndbox/{key}", "")) for key in ("xmin", "ymin", "xmax", "ymax")
-            )
-        except ValueError as error:
-            raise DataError(
-                f"{file} has a box without four numbers.", remedy="Mend or remove the label."
-            ) from error
-        x0, y0 = max(0.0, x0 - 1), max(0.0, y0 - 1)
-        x1, y1 = min(float(width_px), x1), min(float(height_px), y1)
+        x0, y0, x1, y1 = clip(item.box_px, width_px=width_px, height_px=height_px)
         if min(x1 - x0, y1 - y0) >= SMALLEST_SIDE_PX:
             boxes.append((x0, y0, x1, y1))
-            kinds.append(KINDS.index(_NAMES[name]))
+            kinds.append(KINDS.index(_NAMES[item.label]))
     return np.asarray(boxes, dtype=np.float32).reshape(-1, 4), np.asarray(kinds, dtype=np.int64)

@@ -6,8 +6,6 @@ acquisition as far as its name tells; neighbours in that order may come from one
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,6 +19,11 @@ from edge.contract.taxonomy import ObjectKind
 from edge.vision.central_cell import central_cell_box
 from edge.vision.crop import BoxPx
 from trainer.data.bccd import Bccd
+from trainer.data.formats import numbered_cells
+from trainer.data.formats.numbered_cells import BARCELONA, BCCD, LMU, PBC_AML_FOLDERS
+from trainer.data.formats.picture_file import pictures_in
+from trainer.data.formats.reading import Reading, refuse
+from trainer.data.formats.sight import look
 from trainer.data.frames import KINDS, LabelledFrame
 from trainer.data.samples import Sample
 from trainer.errors import DataError
@@ -38,21 +41,7 @@ CLASSES: Final = (
 )
 """What the classifier answers, in this order."""
 
-LMU: Final = "lmu"
-BARCELONA: Final = "barcelona"
-BCCD: Final = "bccd"
-CNMC: Final = "cnmc"
 LABORATORIES: Final = (LMU, BARCELONA, BCCD)
-
-_PBC_AML: Final = {
-    "myeloblast": ("blast", LMU),
-    "seg_neutrophil": ("neutrophil", LMU),
-    "monocyte": ("monocyte", BARCELONA),
-    "basophil": ("basophil", BARCELONA),
-    "erythroblast": ("erythroblast", BARCELONA),
-}
-_NUMBERED: Final = re.compile(r"^(?P<series>[A-Za-z]+)_(?P<number>\d+)")
-_CNMC_NAME: Final = re.compile(r"^UID_(?P<subject>[Hh]?\d+)_(?P<image>\d+)_(?P<cell>\d+)_(?P<label>all|hem)$")
 _REMEDY: Final = "Set LEUKOSCOPE_DATA to the folder that holds pbc_aml and bccd_cells."
 _SEARCH_PADDING_PX: Final = 120
 _SEARCH_SCALE: Final = 4
@@ -69,64 +58,24 @@ class LocatedCell:
 
 def read_pbc_aml(data_dir: Path) -> tuple[Sample, ...]:
     """The cells of two laboratories in ``pbc_aml``. Raises DataError when a folder or name is wrong."""
-    samples: list[Sample] = []
-    for folder, (cell_class, laboratory) in _PBC_AML.items():
-        for file in _pictures(data_dir / "pbc_aml" / folder):
-            series, number = _numbered(file)
-            samples.append(
-                Sample(
-                    file=file,
-                    label=cell_class,
-                    laboratory=laboratory,
-                    # Barcelona numbers its pictures through all classes; LMU each class for itself.
-                    series=series if laboratory == LMU else laboratory,
-                    number=number,
-                )
-            )
-    return tuple(samples)
+    folder = data_dir / "pbc_aml"
+    order = tuple(PBC_AML_FOLDERS)
+    if not pictures_in(folder, recursive=True):
+        raise DataError(f"There are no cells in {folder}.", remedy=_REMEDY)
+    found = _whole(numbered_cells.read_pbc_aml(look(folder)))
+    for name in order:
+        if not any(each.file.parent.name == name for each in found):
+            raise DataError(f"There are no pictures in {folder / name}.", remedy=_REMEDY)
+    return tuple(sorted(found, key=lambda each: (order.index(each.file.parent.name), each.file)))
 
 
 def read_bccd_cells(data_dir: Path) -> tuple[Sample, ...]:
     """The named cells of BCCD's frames, numbered by frame. Raises DataError on a wrong name."""
-    samples: list[Sample] = []
-    folders = [each for each in sorted((data_dir / "bccd_cells").glob("*")) if each.is_dir()]
-    if not folders:
-        raise DataError(f"There are no cells in {data_dir / 'bccd_cells'}.", remedy=_REMEDY)
-    for folder in folders:
-        if folder.name not in CLASSES:
-            raise DataError(
-                f"{folder} is not named after a class.", remedy=f"Use one of {', '.join(CLASSES)}."
-            )
-        for file in _pictures(folder):
-            _, number = _numbered(file)
-            samples.append(Sample(file=file, label=folder.name, laboratory=BCCD, series=BCCD, number=number))
-    return tuple(samples)
-
-
-def read_cnmc(folder: Path) -> tuple[Sample, ...]:
-    """Cells of C-NMC 2019, class ``all`` or ``normal`` of the set ``all_or_normal``, with their subject.
-
-    File names are ``UID_<subject>_<image>_<cell>_<all or hem>``. Raises DataError when one is not.
-    """
-    samples: list[Sample] = []
-    for file in _pictures(folder):
-        match = _CNMC_NAME.match(file.stem)
-        if match is None:
-            raise DataError(
-                f"{file} is not named like a cell of C-NMC.",
-                remedy="Expected UID_<subject>_<image>_<cell>_<all or hem>.bmp.",
-            )
-        samples.append(
-            Sample(
-                file=file,
-                label="all" if match["label"] == "all" else "normal",
-                laboratory=CNMC,
-                series=match["subject"].upper(),
-                number=int(match["image"]),
-                patient=match["subject"].upper(),
-            )
-        )
-    return tuple(samples)
+    folder = data_dir / "bccd_cells"
+    if not pictures_in(folder, recursive=True):
+        raise DataError(f"There are no cells in {folder}.", remedy=_REMEDY)
+    found = _whole(numbered_cells.read_bccd_cells(look(folder), classes=CLASSES))
+    return tuple(sorted(found, key=lambda each: each.file))
 
 
 def sources(samples: tuple[Sample, ...]) -> tuple[DataSource, ...]:
@@ -220,17 +169,7 @@ def _find(part: Pixels, whole: Pixels) -> tuple[float, float, float]:
     return float(place[0] * _SEARCH_SCALE - pad), float(place[1] * _SEARCH_SCALE - pad), float(best)
 
 
-def _pictures(folder: Path) -> Iterator[Path]:
-    files = sorted(each for each in folder.glob("*") if each.suffix.lower() in {".jpg", ".png", ".bmp"})
-    if not files:
-        raise DataError(f"There are no pictures in {folder}.", remedy=_REMEDY)
-    yield from files
-
-
-def _numbered(file: Path) -> tuple[str, int]:
-    match = _NUMBERED.match(file.stem)
-    if match is None:
-        raise DataError(
-            f"{file} carries no number in its name.", remedy="Expected a name like MO_100695.jpg."
-        )
-    return match["series"], int(match["number"])
+def _whole(reading: Reading) -> tuple[Sample, ...]:
+    """All samples of a reading in which nothing is wrong."""
+    refuse(reading.problems)
+    return reading.samples

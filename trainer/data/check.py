@@ -32,11 +32,11 @@ from trainer.data.check_report import (
     Sizes,
     Spread,
 )
-from trainer.data.collection import problem_of, read_folder, refuse
+from trainer.data.collection import problem_of, read_folder
 from trainer.data.colour_confound import Colours, colours_of, told_by_colour
 from trainer.data.duplicates import Fingerprint, duplicate_groups, fingerprint
 from trainer.data.formats.picture_file import read_whole
-from trainer.data.formats.reading import Problem, Reading
+from trainer.data.formats.reading import Problem, Reading, refuse
 from trainer.data.grouping import Grouping, group
 from trainer.data.samples import Sample
 from trainer.errors import DataError

@@ -20,14 +20,13 @@ from trainer.data.formats import (
     yolo,
 )
 from trainer.data.formats.picture_file import read_whole
-from trainer.data.formats.reading import AnnotatedPicture, Problem, Reading
+from trainer.data.formats.reading import AnnotatedPicture, Problem, Reading, refuse
 from trainer.data.formats.sight import Sight, look
 from trainer.data.samples import Sample
 from trainer.errors import DataError
 
 Broken = Literal["fatal", "skip"]
 _THREADS: Final = min(4, os.cpu_count() or 1)
-_SKIP: Final = "Mend it, or leave out what is broken with --broken skip; data check lists everything."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,14 +201,6 @@ def broken_pictures(files: Sequence[Path]) -> tuple[Problem, ...]:
     """Decode every file and name those that are no whole picture."""
     with ThreadPoolExecutor(max_workers=_THREADS) as pool:
         return tuple(each for each in pool.map(_broken, files) if each is not None)
-
-
-def refuse(problems: Sequence[Problem]) -> None:
-    """Raise DataError with the first few of the problems and their number; nothing where there are none."""
-    if not problems:
-        return
-    more = f" It is the first of {len(problems)} problems." if len(problems) > 1 else ""
-    raise DataError(f"{problems[0]}{more}", remedy=_SKIP)
 
 
 def problem_of(file: Path, error: DataError) -> Problem:

@@ -15,7 +15,8 @@ from edge.camera.virtual_slide import Conditions, draw_field
 from edge.contract.taxonomy import ObjectKind
 from edge.frame import Pixels
 from edge.vision.central_cell import central_cell_box
-from trainer.data.cells import BARCELONA, LMU, read_picture
+from trainer.data.cells import read_picture
+from trainer.data.formats.numbered_cells import BARCELONA, LMU
 from trainer.data.frames import KINDS, LabelledFrame
 from trainer.data.samples import Sample
 from trainer.detection.precision import Found

@@ -9,11 +9,12 @@ from trainer.data.cells import (
     CLASSES,
     locate,
     read_bccd_cells,
-    read_cnmc,
     read_pbc_aml,
     read_picture,
     sources,
 )
+from trainer.data.formats import cnmc
+from trainer.data.formats.sight import look
 from trainer.errors import DataError
 
 
@@ -62,20 +63,6 @@ def test_a_name_without_a_number_is_refused(tmp_path: Path):
         read_pbc_aml(tmp_path)
 
 
-def test_cnmc_names_tell_subject_and_label(tmp_path: Path):
-    for name in ("UID_53_4_8_all.bmp", "UID_h3_4_1_hem.bmp"):
-        write(tmp_path / name)
-    sick, well = read_cnmc(tmp_path)
-    assert (sick.patient, sick.label) == ("53", "all")
-    assert (well.patient, well.label) == ("H3", "normal")
-
-
-def test_a_foreign_name_among_cnmc_is_refused(tmp_path: Path):
-    write(tmp_path / "UID_53_all.bmp")
-    with pytest.raises(DataError, match="UID_<subject>"):
-        read_cnmc(tmp_path)
-
-
 def test_a_truncated_picture_is_named(tmp_path: Path):
     file = tmp_path / "MO_1.jpg"
     write(file)
@@ -112,10 +99,9 @@ def test_the_central_cell_of_a_neighbourhood_is_boxed(data_dir: Path):
 
 
 @pytest.mark.data
-def test_reads_cnmc_on_black(data_dir: Path):
-    found = read_cnmc(data_dir / "cnmc_sample")
+def test_a_cell_on_black_is_boxed_without_its_surround(data_dir: Path):
+    found = cnmc.read(look(data_dir / "cnmc_sample")).samples
     assert len(found) == 8
-    assert {each.label for each in found} == {"all", "normal"}
     for sample in found:
         x0, y0, x1, y1 = locate(sample, data_dir).box_px
         assert (x1 - x0, y1 - y0) < (400, 400), "the black surround is no cell"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.data.cells import BARCELONA, BCCD, LMU
+from trainer.data.formats.numbered_cells import BARCELONA, BCCD, LMU
 from trainer.data.grouping import blocks
 from trainer.data.samples import Sample
 from trainer.data.splits import house_split, leave_laboratory_out

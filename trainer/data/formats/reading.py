@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from edge.vision.crop import BoxPx
 from trainer.data.samples import Sample
+from trainer.errors import DataError
+
+_SKIP: Final = "Mend it, or leave out what is broken with --broken skip; data check lists everything."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,3 +110,11 @@ class Gathering:
             pictures=pictures,
             licence=licence,
         )
+
+
+def refuse(problems: Sequence[Problem]) -> None:
+    """Raise DataError with the first few of the problems and their number; nothing where there are none."""
+    if not problems:
+        return
+    more = f" It is the first of {len(problems)} problems." if len(problems) > 1 else ""
+    raise DataError(f"{problems[0]}{more}", remedy=_SKIP)
