@@ -21,8 +21,8 @@ Labels = NDArray[np.int64]
 Scores = NDArray[np.float32]
 
 _WORDS = (
-    "Each half of the groups is judged with the temperature fitted on the other half. Chance alone makes an "
-    "error over {bins} bins larger than it is, never smaller; its interval has the bias of redrawing taken off."
+    "Each half of the groups is judged with the temperature fitted on the other half. Chance tends to make "
+    "an error over {bins} bins larger than it is; its interval has the bias of redrawing taken off."
 )
 _ONE_GROUP = "All pictures are of one group: no temperature can be fitted on pictures it is not judged on."
 
