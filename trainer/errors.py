@@ -39,3 +39,9 @@ class RecipeError(TrainerError):
     """A recipe that cannot be read, or that asks for something that does not exist."""
 
     exit_code: ClassVar[int] = 78  # EX_CONFIG
+
+
+class FetchError(TrainerError):
+    """A public collection that cannot be had: not by a program, not now, or not as it was published."""
+
+    exit_code: ClassVar[int] = 69  # EX_UNAVAILABLE
