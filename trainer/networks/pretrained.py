@@ -59,11 +59,11 @@ def load_state(network: nn.Module, state: State, *, without: tuple[str, ...], so
 
 def remedy(architecture: str) -> str:
     """How to get weights for ``architecture``, or do without."""
-    ways = [f"name a file with them in the key layout of {architecture} (--weights FILE)"]
+    ways = f"Name a file with weights in the key layout of {architecture} (--weights FILE), "
     if url := _url(architecture):
         kept = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
-        ways.insert(0, f"fetch {url} on a machine with a connection and put it at {kept}")
-    return f"{'; or '.join(ways)}; or begin with noise on purpose (--from-scratch).".capitalize()
+        ways += f"or fetch {url} on a machine with a connection and put it at {kept}, "
+    return f"{ways}or begin with noise on purpose (--from-scratch)."
 
 
 def _url(architecture: str) -> str | None:

@@ -134,7 +134,7 @@ def test_a_wrong_setting_is_named_with_its_key(own, text, fault):
         ),
         ('experiments = [{ name = "a", title = "", task = "none" }]', r"'a' has an unknown task 'none'"),
         (
-            'experiments = [{ name = "a", title = "", task = "cells" }, { name = "a", title = "", task = "pro" }]',
+            'experiments = [{ name = "a", title = "", task = "" }, { name = "a", title = "", task = "" }]',
             r"two experiments have the same name",
         ),
         (
