@@ -5,6 +5,7 @@ A label comes from the folder, or from the table's column ``label`` where pictur
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Final
@@ -15,7 +16,7 @@ from trainer.data.formats.reading import Gathering, Reading
 from trainer.data.formats.sight import Sight
 from trainer.data.samples import Sample
 
-PARTS: Final = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+_PART: Final = re.compile(r"^(train(ing)?|val(id|idation)?|test(ing)?|fold_?\d+)$", re.IGNORECASE)
 
 
 def recognise(sight: Sight) -> str | None:
@@ -84,6 +85,6 @@ def _label(picture: Path, folder: str | None, identity: Identity, gathering: Gat
 def _folders(sight: Sight, picture: Path) -> tuple[str | None, str | None]:
     """The part and the class that a picture's folders tell, where they do."""
     names = picture.relative_to(sight.folder).parts[:-1]
-    part = names[0] if names and names[0].lower() in PARTS else None
+    part = names[0] if names and _PART.match(names[0]) else None
     rest = names if part is None else names[1:]
     return part, rest[0] if rest else None

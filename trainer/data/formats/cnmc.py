@@ -46,6 +46,7 @@ def read(sight: Sight) -> Reading:
     gathering = Gathering()
     unlabelled: defaultdict[Path, int] = defaultdict(int)
     original = _original_names(sight, gathering)
+    first: dict[str, Path] = {}
     for picture in sight.pictures:
         name, part = original.get(picture, picture.stem), _fold(picture)
         if picture in original:
@@ -66,6 +67,12 @@ def read(sight: Sight) -> Reading:
                 picture,
                 f"is named {match['label']}, but stands in {picture.parent.name}/",
                 remedy="Find out which is right, and mend the other.",
+            )
+        elif (other := first.setdefault(name, picture)) != picture:
+            gathering.fault(
+                picture,
+                f"is the cell of {other.relative_to(sight.folder)} once more",
+                remedy="Remove one of them.",
             )
         else:
             subject = match["subject"].upper()
@@ -104,17 +111,18 @@ def _is_label_table(file: Path) -> bool:
 
 def _original_names(sight: Sight, gathering: Gathering) -> dict[Path, str]:
     """The name that each numbered picture of the preliminary test had, by the tables beside them."""
-    pictures = {each.relative_to(sight.folder): each for each in sight.pictures}
     names: dict[Path, str] = {}
     for table in (each for each in sight.ending(".csv") if _is_label_table(each)):
-        near = {path.name: file for path, file in pictures.items() if table.parent in file.parents}
+        near: defaultdict[str, list[Path]] = defaultdict(list)
+        for below in (each for each in sight.pictures if table.parent in each.parents):
+            near[below.name].append(below)
         for line, row in enumerate(read_rows(table), start=2):
-            picture = near.get(row["new_names"])
+            picture = _only(near[row["new_names"]])
             told, name = _TABLE_LABELS.get(row["labels"]), Path(row["patient_id"]).stem
             match = _NAME.match(name)
             if picture is None:
-                what = f"line {line} names {row['new_names']!r}, which is missing"
-                gathering.fault(table, what, remedy="Fetch the picture, or remove the row.")
+                what = f"line {line} names {row['new_names']!r}, which is missing, or there several times"
+                gathering.fault(table, what, remedy="Keep the table beside the folder of its pictures.")
             elif match is None or told != match["label"]:
                 what = f"line {line} labels {row['patient_id']!r} as {row['labels']!r}"
                 gathering.fault(table, what, remedy="Fetch the table again: name and label must agree.")
@@ -122,3 +130,10 @@ def _original_names(sight: Sight, gathering: Gathering) -> dict[Path, str]:
             else:
                 names[picture] = name
     return names
+
+
+def _only(pictures: list[Path]) -> Path | None:
+    """The one picture; of several, since the final test's are numbered too, the preliminary test's."""
+    if len(pictures) > 1:
+        pictures = [each for each in pictures if "prelim" in each.as_posix().lower()]
+    return pictures[0] if len(pictures) == 1 else None

@@ -1,7 +1,7 @@
 """The optional table beside a collection's pictures: patient, slide, laboratory, label and part of each file.
 
-``samples.csv`` or ``patients.csv`` in the collection's folder, UTF-8 with a header. ``file`` is a path from
-that folder, or a bare name where only one picture has it.
+``samples.csv`` or ``patients.csv`` in the collection's folder, UTF-8 with a header, parted by commas or
+semicolons. ``file`` is a path from that folder, or a bare name where only one picture has it.
 """
 
 from __future__ import annotations
@@ -84,13 +84,16 @@ def read_rows(file: Path) -> list[dict[str, str]]:
     """
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
+            header = stream.readline()
+            stream.seek(0)
+            delimiter = ";" if header.count(";") > header.count(",") else ","
             return [
                 {
                     str(key).strip().lower(): (value or "").strip()
                     for key, value in row.items()
                     if key is not None
                 }
-                for row in csv.DictReader(stream)
+                for row in csv.DictReader(stream, delimiter=delimiter)
             ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(

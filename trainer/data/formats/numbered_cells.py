@@ -106,6 +106,7 @@ def read_all_aria(sight: Sight) -> Reading:
     A class is a series: neighbours in file order come from one slide. No patient is told.
     """
     gathering = Gathering()
+    first: dict[str, Path] = {}
     for picture in sight.pictures:
         match = _ALL_ARIA.match(picture.stem)
         if match is None:
@@ -115,6 +116,12 @@ def read_all_aria(sight: Sight) -> Reading:
                 picture,
                 f"is named {match['label']}, but stands in {picture.parent.name}/",
                 remedy="Find out which is right, and mend the other.",
+            )
+        elif (other := first.setdefault(picture.stem, picture)) != picture:
+            gathering.fault(
+                picture,
+                f"is another version of {other.relative_to(sight.folder)}",
+                remedy="Name the folder that holds one version alone: Original or Segmented.",
             )
         else:
             gathering.add(
