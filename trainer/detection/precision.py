@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.data.frames import Boxes, Kinds
-from trainer.statistics import Interval
+from trainer.statistics import Interval, percentile_interval
 
 MATCH_IOU: Final = 0.5
 F1_SLACK: Final = 0.01
@@ -119,14 +119,9 @@ def bootstrap(matches: Sequence[Matches], *, seed: int = 0, replicates: int = _R
     rng = np.random.default_rng(seed)
     frames = len(matches[0].labelled)
     drawn = rng.multinomial(frames, np.full(frames, 1 / frames), size=replicates)
-    samples = np.array([[average_precision(each, counts) for each in matches] for counts in drawn])
-    values = [average_precision(each) for each in matches]
-    columns = [*samples.T, samples.mean(axis=1)]
-    bounds = [np.nanpercentile(column, (2.5, 97.5)) for column in columns]
-    return [
-        Interval(value=value, low=float(low), high=float(high))
-        for value, (low, high) in zip([*values, float(np.mean(values))], bounds, strict=True)
-    ]
+    counted = [np.ones(frames, dtype=drawn.dtype), *drawn]
+    rows = np.array([[average_precision(each, counts) for each in matches] for counts in counted])
+    return [percentile_interval(column) for column in (*rows.T, rows.mean(axis=1))]
 
 
 def operating_point(matches: Matches, *, slack: float = F1_SLACK) -> OperatingPoint:
