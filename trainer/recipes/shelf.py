@@ -12,10 +12,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from trainer.errors import RecipeError
-from trainer.recipes.recipe import Experiment, Recipe
+from trainer.recipes.recipe import (
+    AugmentationRecipe,
+    Experiment,
+    NetworkRecipe,
+    Recipe,
+    SplitRecipe,
+    TrainingRecipe,
+)
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,7 +30,12 @@ else:
     import tomli as tomllib
 
 _FOLDER: Final = Path(__file__).parent
-_CHANGEABLE: Final = ("network", "augmentation", "training", "published_split")
+_CHANGEABLE: Final[Mapping[str, type[BaseModel]]] = {
+    "network": NetworkRecipe,
+    "augmentation": AugmentationRecipe,
+    "training": TrainingRecipe,
+    "published_split": SplitRecipe,
+}
 _FIELDS_REMEDY: Final = "See trainer/recipes/recipe.py for what a recipe may hold."
 
 
@@ -100,33 +112,36 @@ def override(recipe: Recipe, changes: Mapping[str, Any], *, where: str = "comman
     as a whole; ``where`` names the place that asked, for the error. Raises RecipeError for an unknown key or
     a value that does not fit.
     """
-    if not changes:
-        return recipe
-    table = recipe.model_dump()
+    place = f"{recipe.name}, {where}"
+    tables: dict[str, Any] = {}
     for key, value in changes.items():
-        _set(table, key, value, place=f"{recipe.name}, {where}")
-    try:
-        return Recipe.model_validate(table)
-    except ValidationError as error:
-        raise _invalid(f"{recipe.name}, {where}", error) from error
+        part, _, setting = key.partition(".")
+        if part not in _CHANGEABLE:
+            raise RecipeError(
+                f"{place}: {key!r} cannot be changed.",
+                remedy=f"Settings begin with {', '.join(_CHANGEABLE)}.",
+            )
+        if not setting:
+            tables[part] = value
+            continue
+        table = tables.setdefault(part, _dumped(getattr(recipe, part)))
+        if not isinstance(table, dict) or setting not in table:
+            raise RecipeError(
+                f"{place}: there is no setting {key!r}.",
+                remedy=f"{part} has {', '.join(table)}." if table else f"Give {part} as a whole.",
+            )
+        table[setting] = value
+    parts: dict[str, BaseModel] = {}
+    for part, table in tables.items():
+        try:
+            parts[part] = _CHANGEABLE[part].model_validate(table)
+        except ValidationError as error:
+            raise _invalid(place, error, within=(part,)) from error
+    return recipe.model_copy(update=parts)
 
 
-def _set(table: dict[str, Any], key: str, value: object, *, place: str) -> None:
-    first, *rest = key.split(".")
-    if first not in _CHANGEABLE:
-        raise RecipeError(
-            f"{place}: {key!r} cannot be changed.", remedy=f"Settings begin with {', '.join(_CHANGEABLE)}."
-        )
-    if not rest:
-        table[first] = value
-        return
-    part = table[first]
-    if part is None or len(rest) > 1 or rest[0] not in part:
-        raise RecipeError(
-            f"{place}: there is no setting {key!r}.",
-            remedy=f"{first} has {', '.join(part)}." if part else f"Give {first} as a whole.",
-        )
-    part[rest[0]] = value
+def _dumped(part: BaseModel | None) -> dict[str, Any] | None:
+    return None if part is None else part.model_dump()
 
 
 def _find(name_or_path: str | Path, *, beside: Path | None) -> Path:
@@ -171,9 +186,9 @@ def _laid_over(base: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, A
     return merged
 
 
-def _invalid(place: str, error: ValidationError) -> RecipeError:
+def _invalid(place: str, error: ValidationError, *, within: tuple[str, ...] = ()) -> RecipeError:
     faults = []
     for fault in error.errors(include_url=False):
-        key = ".".join(str(step) for step in fault["loc"]) or "the whole"
+        key = ".".join(str(step) for step in (*within, *fault["loc"])) or "the whole"
         faults.append(f"{key}: {fault['msg'].removeprefix('Value error, ')}")
     return RecipeError(f"{place} is not a recipe: {'; '.join(faults)}.", remedy=_FIELDS_REMEDY)
