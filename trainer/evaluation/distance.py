@@ -56,3 +56,12 @@ def fit_distance(
     return DistanceModel(
         projection=kept @ whitening, centers=(np.stack(means) @ whitening).astype(np.float32)
     )
+
+
+def relative_distances(train: Features, labels: Labels, asked: Features) -> Features:
+    """Distances (n) of ``asked`` features from the training pictures, in units of the median training one.
+
+    Raises ValueError where no class has enough training pictures to measure a spread from.
+    """
+    model = fit_distance(train, labels, np.zeros_like(labels))
+    return np.asarray(model(asked) / np.median(model(train)), dtype=np.float32)

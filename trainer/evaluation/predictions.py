@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -54,6 +55,29 @@ class Predictions:
             raise ValueError(f"{self.logits.shape[1]} logits for {len(self.classes)} classes")
         if len(self.train_groups) != len(self.train_folds):
             raise ValueError("train_groups and train_folds differ in length")
+        for name in ("labels", "colour_named"):
+            places = getattr(self, name)
+            if len(places) and not 0 <= places.min() <= places.max() < len(self.classes):
+                raise ValueError(f"{name} holds places beyond the {len(self.classes)} classes")
+
+    @classmethod
+    def joined(cls, folds: Sequence[Predictions]) -> Predictions:
+        """The answers of several folds of one experiment as one, in their order.
+
+        Raises ValueError where they are of other classes or grouped otherwise, or two are the same fold.
+        """
+        first = folds[0]
+        if any((each.classes, each.grouped_by) != (first.classes, first.grouped_by) for each in folds):
+            raise ValueError("folds of other classes, or grouped otherwise")
+        numbers = [number for each in folds for number in np.unique(each.folds).tolist()]
+        if len(set(numbers)) != len(numbers):
+            raise ValueError(f"a fold stands twice: {sorted(numbers)}")
+        return cls(
+            classes=first.classes,
+            names=tuple(name for each in folds for name in each.names),
+            grouped_by=first.grouped_by,
+            **{field: np.concatenate([getattr(each, field) for each in folds]) for field in _FIELDS},
+        )
 
     def save(self, file: Path) -> None:
         """Replace ``file`` (.npz) atomically."""

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from trainer.evaluation.distance import fit_distance
+from trainer.evaluation.distance import fit_distance, relative_distances
 
 
 def groups(seed: int = 0, *, count: int = 200):
@@ -45,3 +45,21 @@ def test_no_group_is_an_error():
     features, labels, domains = groups(count=2)
     with pytest.raises(ValueError, match="no group"):
         fit_distance(features, labels, domains)
+
+
+def test_relative_distances_are_in_units_of_the_median_training_picture():
+    train, labels, _ = groups()
+    assert float(np.median(relative_distances(train, labels, train))) == pytest.approx(1)
+    unseen, _, _ = groups(seed=1)
+    assert 0.9 < float(np.median(relative_distances(train, labels, unseen))) < 1.3
+    assert relative_distances(train, labels, unseen + 30).min() > 2
+
+
+def test_relative_distances_do_not_depend_on_the_scale_of_features():
+    train, labels, _ = groups()
+    unseen, _, _ = groups(seed=1)
+    np.testing.assert_allclose(
+        relative_distances(10 * train, labels, 10 * unseen),
+        relative_distances(train, labels, unseen),
+        rtol=0.02,
+    )

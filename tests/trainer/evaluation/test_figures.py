@@ -172,3 +172,26 @@ def test_a_class_in_one_group_alone_leaves_means_over_classes_without_interval()
     assert overall.balanced_accuracy.low is None
     assert overall.balanced_accuracy.why == "no interval from 1 patient"
     assert by_class[1].figures.sensitivity.low is not None
+
+
+def test_each_figure_counts_the_pictures_and_groups_that_it_is_a_figure_of():
+    labels = np.array([0] * 6 + [1] * 14)
+    named = np.array([0] * 5 + [1] * 12 + [0] * 3)
+    groups = np.concatenate([np.arange(6) // 2, 3 + np.arange(14) // 2])
+    _, by_class = judged(labels, np.eye(2)[named], groups=groups, classes=("a", "b"))
+    own = by_class[0].figures
+    counted = {
+        name: (getattr(own, name).pictures, getattr(own, name).groups)
+        for name in ("accuracy", "sensitivity", "specificity", "precision", "f1", "roc_auc")
+    }
+    assert counted == {
+        "accuracy": (20, 10),
+        "sensitivity": (6, 3),
+        "specificity": (14, 7),
+        "precision": (8, 5),
+        "f1": (9, 5),
+        "roc_auc": (20, 10),
+    }
+    assert own.sensitivity.why == "3 patients: too few for the interval to be relied on"
+    assert own.accuracy.why is None
+    assert own.roc_auc.why == "3 patients: too few for the interval to be relied on", "the smaller side"

@@ -46,3 +46,26 @@ def test_a_torn_file_is_named(tmp_path: Path):
 def test_rows_that_do_not_belong_together_are_refused():
     with pytest.raises(ValueError, match="groups has 2 rows for 3 pictures"):
         replace(_some(), groups=np.array([0, 1]))
+
+
+def test_labels_and_colour_names_are_places_among_the_classes():
+    with pytest.raises(ValueError, match="labels holds places beyond the 2 classes"):
+        replace(_some(), labels=np.array([0, 1, 2]))
+    with pytest.raises(ValueError, match="colour_named holds places"):
+        replace(_some(), colour_named=np.array([0, -1, 0]))
+
+
+def test_folds_are_joined_in_order():
+    second = replace(_some(), folds=np.array([1, 1, 1]), train_folds=np.array([1, 1]), names=("x", "y", "z"))
+    both = Predictions.joined([_some(), second])
+    assert both.names == ("a/1.png", "a/2.png", "a/3.png", "x", "y", "z")
+    assert both.folds.tolist() == [0, 0, 0, 1, 1, 1]
+    assert both.train_folds.tolist() == [0, 0, 1, 1]
+    np.testing.assert_array_equal(both.logits, np.concatenate([_some().logits, second.logits]))
+
+
+def test_folds_that_do_not_belong_together_are_not_joined():
+    with pytest.raises(ValueError, match="a fold stands twice"):
+        Predictions.joined([_some(), _some()])
+    with pytest.raises(ValueError, match="grouped otherwise"):
+        Predictions.joined([_some(), replace(_some(), grouped_by="slide")])
