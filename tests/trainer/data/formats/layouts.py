@@ -2,6 +2,7 @@
 
 import csv
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -147,9 +148,9 @@ def yolo(folder: Path, parts: Sequence[str] = ("train", "val")) -> Path:
 
 def class_folders(folder: Path, classes: Sequence[str] = ("AML", "CLL"), *, each: int = 4) -> Path:
     """A folder a class."""
-    for row, name in enumerate(classes):
+    for name in classes:
         for number in range(each):
-            draw(folder / name / f"cell ({number + 1}).png", seed=100 * row + number)
+            draw(folder / name / f"cell ({number + 1}).png", seed=zlib.crc32(f"{name}{number}".encode()))
     return folder
 
 
