@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
@@ -62,42 +63,16 @@ def train(
     see `trainer.pictures.changes.augmented_copies`. Raises TrainerError as `trainer.fit.fit` does.
     """
     processes = fabric.launch()
-    training = recipe.training
-    source = PictureSource(
-        pixels=pixels,
-        labels=np.asarray(labels, dtype=np.int64),
-        size=training.batch,
-        augmentation=recipe.augmentation,
-        seed=training.seed,
-        equalised=training.equalise_classes,
-    )
     if fabric.channels_last:
         network.to(memory_format=torch.channels_last)
-
-    def losses(model: nn.Module, batch: PictureBatch) -> Mapping[str, Tensor]:
-        logits = model(batch.pixels).logits
-        loss = functional.cross_entropy(logits, batch.labels, label_smoothing=training.label_smoothing)
-        return {"loss": loss, "accuracy": (logits.argmax(dim=1) == batch.labels).float().mean()}
-
-    def watch(_: nn.Module) -> Mapping[str, float]:
-        return watched(network, held_out_pixels, held_out_labels)
-
     fit(
-        Fitting(
-            network=network,
-            optimizer=build_optimizer(training, network),
-            batches=lambda rng: source.epoch(rng, rank=processes.global_rank, processes=processes.world_size),
-            steps_per_epoch=source.steps(),
-            share=lambda batch: (batch.own, batch.whole),
-            losses=losses,
-            evaluate=watch,
-            score=None,
-            epochs=training.epochs,
-            seed=training.seed,
-            rate_factor=lambda step, steps: rate_factor(training, step, steps),
-            average_decay=training.average_decay,
-            largest_gradient_norm=None,
-            curves=_CURVES,
+        fitting(
+            network,
+            recipe=recipe,
+            pixels=pixels,
+            labels=labels,
+            watch=lambda: watched(network, held_out_pixels, held_out_labels),
+            processes=processes,
             compiled=fabric.compile,
         ),
         run,
@@ -108,6 +83,51 @@ def train(
         network.load_state_dict(run.require("last")["serving"])
     network.eval()
     return tuple(run.metrics())
+
+
+def fitting(
+    network: PictureNetwork,
+    *,
+    recipe: Recipe,
+    pixels: Pixels,
+    labels: Labels,
+    watch: Callable[[], Mapping[str, float]],
+    processes: Fabric,
+    compiled: bool = False,
+) -> Fitting[PictureBatch]:
+    """The recipe for ``network`` as the training loop takes it; ``watch`` gives each epoch's figures."""
+    training = recipe.training
+    source = PictureSource(
+        pixels=pixels,
+        labels=np.asarray(labels, dtype=np.int64),
+        size=training.batch,
+        augmentation=recipe.augmentation,
+        seed=training.seed,
+        equalised=training.equalise_classes,
+    )
+
+    def losses(model: nn.Module, batch: PictureBatch) -> Mapping[str, Tensor]:
+        logits = model(batch.pixels).logits
+        loss = functional.cross_entropy(logits, batch.labels, label_smoothing=training.label_smoothing)
+        return {"loss": loss, "accuracy": (logits.argmax(dim=1) == batch.labels).float().mean()}
+
+    return Fitting(
+        network=network,
+        optimizer=build_optimizer(training, network),
+        batches=lambda rng: source.epoch(rng, rank=processes.global_rank, processes=processes.world_size),
+        steps_per_epoch=source.steps(),
+        share=lambda batch: (batch.own, batch.whole),
+        losses=losses,
+        evaluate=lambda _: watch(),
+        score=None,
+        epochs=training.epochs,
+        seed=training.seed,
+        rate_factor=lambda step, steps: rate_factor(training, step, steps),
+        average_decay=training.average_decay,
+        largest_gradient_norm=None,
+        curves=_CURVES,
+        compiled=compiled,
+    )
 
 
 def watched(network: nn.Module, pixels: Pixels, labels: Labels) -> Mapping[str, float]:
@@ -134,7 +154,7 @@ def answer(network: nn.Module, pixels: Pixels, batch: int = 64) -> Answers:
     logits: list[Scores] = []
     features: list[Scores] = []
     try:
-        for start in range(0, len(pixels), batch):
+        for start in range(0, max(1, len(pixels)), batch):
             # Copied: a mapped file's pixels cannot be written to, and torch warns of such.
             part = torch.from_numpy(np.array(pixels[start : start + batch]))
             said = network(part.to(device))
