@@ -167,10 +167,16 @@ class CellDirectory:
     def _replace(self, name: str, content: str) -> None:
         # Two sweeps may begin one cell at the same moment: neither takes the other's partial file.
         partial = self.path / f".{name}.{uuid.uuid4().hex}.partial"
-        partial.write_text(content, "utf-8")
-        _to_disk(partial)
-        partial.replace(self.path / name)
-        _to_disk(self.path)
+        try:
+            partial.write_text(content, "utf-8")
+            _to_disk(partial)
+            partial.replace(self.path / name)
+            _to_disk(self.path)
+        except OSError as error:
+            raise RunError(
+                f"{self.path / name} cannot be written: {error.strerror}.",
+                remedy="Make room or mend the disk; the same command goes on.",
+            ) from error
 
     def _remove(self, name: str) -> None:
         (self.path / name).unlink(missing_ok=True)

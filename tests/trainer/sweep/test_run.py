@@ -5,6 +5,7 @@ import pytest
 
 from tests.trainer.sweep import toy
 from trainer.errors import RunError
+from trainer.sweep import cell_directory
 from trainer.sweep.cell import Cell, Finding, Row
 from trainer.sweep.cell_directory import CellDirectory, CellTakenError
 from trainer.sweep.executors import InThisProcess
@@ -270,3 +271,18 @@ def test_a_line_tells_the_place_the_time_and_what_is_left():
 @pytest.mark.parametrize(("seconds", "text"), [(8, "8 s"), (720, "12 min"), (12600, "3.5 h")])
 def test_a_time_stands_in_the_unit_that_suits_it(seconds, text):
     assert duration(seconds) == text
+
+
+def test_a_full_disk_stops_the_sweep_with_a_remedy_and_the_cell_is_not_done(
+    sweep, orders, monkeypatch, tmp_path
+):
+    def full(path):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cell_directory, "_to_disk", full)
+        with pytest.raises(
+            RunError, match=r"cell.json cannot be written: No space left on device. Make room"
+        ):
+            sweep()
+    assert len(sweep().found) == 12

@@ -61,6 +61,7 @@ def train(cell, directory):
     kept = directory / "state.json"
     state = json.loads(kept.read_text()) if kept.exists() else {"epoch": 0, "w": 5.0, "seen": {}}
     factor = {"adam": 0.9, "sgd": 0.6}[cell.arguments["optimizer"]]
+    _obey(orders, cell.name, 0)
     for epoch in range(state["epoch"] + 1, cell.epochs + 1):
         noise = random.Random(f"{cell.fold} {epoch}").gauss(0, 0.1)
         rate = _rate(cell.arguments["schedule"], epoch, cell.epochs)
