@@ -24,10 +24,12 @@ def test_the_threshold_is_the_highest_that_reaches_the_target(target: float, thr
     assert threshold_for(scores, positive, sensitivity=target) == pytest.approx(threshold)
 
 
-def test_a_target_that_is_met_exactly_needs_no_picture_more():
-    scores = np.linspace(1, 0.05, 20)
-    found = threshold_for(scores, np.ones(20, bool), sensitivity=0.95)
-    assert found == pytest.approx(scores[18])
+@pytest.mark.parametrize(("target", "count", "needed"), [(0.95, 20, 19), (0.55, 100, 55), (0.07, 100, 7)])
+def test_a_target_that_is_met_exactly_needs_no_picture_more(target: float, count: int, needed: int):
+    # 0.55 and 0.07 of 100 are a little more than 55 and 7 in floating point.
+    scores = np.linspace(1, 0.05, count)
+    found = threshold_for(scores, np.ones(count, bool), sensitivity=target)
+    assert found == pytest.approx(scores[needed - 1])
 
 
 def test_each_half_is_judged_by_the_threshold_of_the_other():
