@@ -19,7 +19,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ from trainer.run import Checkpoint, RunDirectory
 from trainer.shared_norm import shared_batch_norm
 
 Batch = TypeVar("Batch")
+_REDRAWN_EVERY_S: Final = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +113,7 @@ class _Fitting(Generic[Batch]):
         self._fabric = fabric
         self._quiet = quiet or not fabric.is_global_zero
         self._optimizer = recipe.optimizer
+        self._drawn_at_s = -math.inf
         self._rates = [float(group["lr"]) for group in recipe.optimizer.param_groups]
         network = cast("nn.Module", torch.compile(recipe.network)) if recipe.compiled else recipe.network
         self._network, self._stepper = fabric.setup(network, recipe.optimizer)
@@ -237,8 +239,11 @@ class _Fitting(Generic[Batch]):
             self._run.save("best", checkpoint)
         # Last of all: an epoch counts as done when this file says so.
         self._run.save("last", checkpoint)
-        if self._recipe.curves:
+        last = epoch + 1 == self._recipe.epochs
+        # Drawing takes as long as a short epoch: only what somebody may look at is drawn.
+        if self._recipe.curves and (last or time.monotonic() - self._drawn_at_s > _REDRAWN_EVERY_S):
             self._run.draw_curves(self._recipe.curves)
+            self._drawn_at_s = time.monotonic()
 
     def _resume(self) -> tuple[int, float]:
         """The first epoch to train and the best score so far, as the first process's files say."""

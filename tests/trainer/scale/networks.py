@@ -32,7 +32,8 @@ def pictures() -> tuple[np.ndarray, np.ndarray]:
 
 
 def recipe(**training) -> Recipe:
-    settings = {"optimizer": "sgd", "rate": 0.05, "momentum": 0.9, "batch": 8, "epochs": 2, "seed": 3}
+    settings = {"rate": 0.05, "batch": 8, "epochs": 2, "seed": 3}
+    settings |= {} if "optimizer" in training else {"optimizer": "sgd", "momentum": 0.9}
     return Recipe(
         name="small",
         title="Small",
