@@ -71,3 +71,11 @@ def test_strangers_of_a_classifier_without_features_are_an_error():
     known = drawn_answers()
     with pytest.raises(EvaluationError, match=r"dust.*no features"):
         judge_strangers(known, replace(known, distances=np.full(400, np.nan, np.float32)), name="dust")
+
+
+def test_known_and_strange_groups_of_one_number_are_not_one_group():
+    known = drawn_answers()
+    strange = replace(drawn_answers(seed=1), distances=known.distances + np.float32(0.3))
+    renumbered = replace(strange, groups=strange.groups + 1000)
+    told = judge_strangers(known, strange, name="dust", draws=100)
+    assert told == judge_strangers(known, renumbered, name="dust", draws=100)
