@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 Point = tuple[float, float]
 Mark = Literal["line", "points", "both"]
 
 _WIDTH: Final = 360
 _HEIGHT: Final = 300
-_LEFT: Final = 46
+_LEFT: Final = 56
 _RIGHT: Final = 12
 _TOP: Final = 12
 _BOTTOM: Final = 44
@@ -29,17 +29,18 @@ _STYLES: Final = 6
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """An axis: its words and its ends."""
+    """An axis: its words and its ends. ``whole`` is for what is counted, such as epochs."""
 
     label: str
     low: float = 0.0
     high: float = 1.0
+    whole: bool = False
 
     def ticks(self) -> tuple[float, ...]:
-        """Round numbers between the ends, about five."""
-        rough = (self.high - self.low) / _TICKS
-        size = 10 ** math.floor(math.log10(rough))
-        step = next(size * each for each in (1, 2, 2.5, 5, 10) if size * each >= rough * 0.999)
+        """Round numbers between the ends, about five; whole ones only where ``whole``."""
+        step = _step(self.low, self.high)
+        if self.whole:
+            step = max(1.0, round(step))
         first = math.ceil(self.low / step - 1e-9)
         return tuple(
             round(number * step, 10) for number in range(first, math.floor(self.high / step + 1e-9) + 1)
@@ -140,7 +141,7 @@ class Chart:
         return Markup('<path class="guide" d="M{} {}L{} {}"/>').format(x0, y0, x1, y1)
 
     def _drawn(self, series: Series) -> list[Markup]:
-        style = (series.style - 1) % _STYLES + 1
+        style = _style(series.style)
         placed = [self._place(point) for point in series.points]
         parts = []
         if series.mark != "points" and len(placed) > 1:
@@ -158,16 +159,20 @@ class Chart:
         return parts
 
 
-def legend(series: Sequence[tuple[str, int]]) -> Markup:
-    """What the colours mean: names with their styles."""
-    items = Markup("").join(
-        Markup(
-            '<li><svg class="key" viewBox="0 0 22 8" aria-hidden="true"><path class="line s{}" '
-            'd="M1 4H21"/></svg>{}</li>'
-        ).format((style - 1) % _STYLES + 1, escape(name))
-        for name, style in series
+def legend(lines: Sequence[tuple[str, int]], dots: Sequence[tuple[str, int]] = ()) -> Markup:
+    """What the colours mean: names with their styles, of lines and of dots."""
+    keys = [
+        (name, Markup('<path class="line s{}" d="M1 4H21"/>').format(_style(style))) for name, style in lines
+    ]
+    keys += [
+        (name, Markup('<circle class="dot s{}" cx="11" cy="4" r="3.5"/>').format(_style(style)))
+        for name, style in dots
+    ]
+    items = (
+        Markup('<li><svg class="key" viewBox="0 0 22 8" aria-hidden="true">{}</svg>{}</li>').format(key, name)
+        for name, key in keys
     )
-    return Markup('<ul class="legend">{}</ul>').format(items)
+    return Markup('<ul class="legend">{}</ul>').format(Markup("").join(items))
 
 
 def strip(
@@ -177,7 +182,7 @@ def strip(
 
     It repeats what the row says in numbers, so it is hidden from those who have the row read out.
     """
-    wide, high = 150, 8 + 8 * max(1, len(dots))
+    wide, high = 170, 10 + 8 * max(1, len(dots))
     middle = high / 2
 
     def across(number: float) -> float:
@@ -186,7 +191,7 @@ def strip(
 
     parts = [Markup('<path class="grid" d="M{} {}H{}"/>').format(6, middle, wide - 6)]
     for place, (value, least, most) in enumerate(dots):
-        up = 8 + 8 * place
+        up = 9 + 8 * place
         if least is not None and most is not None:
             parts.append(
                 Markup('<path class="line s{}" d="M{} {}H{}"/>').format(
@@ -194,7 +199,7 @@ def strip(
                 )
             )
         parts.append(
-            Markup('<circle class="dot s{}" cx="{}" cy="{}" r="3"/>').format(place + 1, across(value), up)
+            Markup('<circle class="dot s{}" cx="{}" cy="{}" r="3.2"/>').format(place + 1, across(value), up)
         )
     parts.append(
         Markup('<path class="paper" d="M{x} {t}l4 4-4 4-4-4Z"/>').format(x=across(reference), t=middle - 4)
@@ -208,7 +213,16 @@ def rounded_out(low: float, high: float) -> tuple[float, float]:
     """Ends of an axis that hold all values and are ticks themselves."""
     if high <= low:
         low, high = low - 0.5, high + 0.5
-    rough = (high - low) / _TICKS
-    size = 10 ** math.floor(math.log10(rough))
-    step = next(size * each for each in (1, 2, 2.5, 5, 10) if size * each >= rough * 0.999)
+    step = _step(low, high)
     return round(math.floor(low / step + 1e-9) * step, 10), round(math.ceil(high / step - 1e-9) * step, 10)
+
+
+def _style(style: int) -> int:
+    return (style - 1) % _STYLES + 1
+
+
+def _step(low: float, high: float) -> float:
+    """The roundest distance between ticks that makes about five of them."""
+    rough = (high - low) / _TICKS
+    size = 10.0 ** math.floor(math.log10(rough))
+    return next(size * each for each in (1, 2, 2.5, 5, 10) if size * each >= rough * 0.999)

@@ -11,6 +11,7 @@ _MINUS: Final = "\N{MINUS SIGN}"
 _DASH: Final = "\N{EN DASH}"
 _MANY_PICTURES: Final = 1000
 _MOST_PLACES: Final = 4
+_ROUNDING: Final = 1e-9
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
 
@@ -21,18 +22,15 @@ def places(pictures: int) -> int:
 
 
 def decimal(value: float, digits: int, *, signed: bool = False) -> str:
-    """A number with ``digits`` decimals, a real minus sign, and 1 kept for what is exactly 1.
+    """A number with ``digits`` decimals, a real minus sign, and 1 kept for what is 1.
 
     A share of 0.998 is 0.998, not 1.00: rounding must not say that there was no mistake.
     """
     text = f"{abs(value):.{digits}f}"
-    while abs(value) < 1 and float(text) == 1 and digits < _MOST_PLACES:
+    while abs(value) < 1 - _ROUNDING and float(text) == 1:
         digits += 1
-        text = f"{abs(value):.{digits}f}"
-    if float(text) == 0:
-        return text
-    sign = _MINUS if value < 0 else "+" if signed else ""
-    return sign + text
+        text = f"{abs(value):.{digits}f}" if digits < _MOST_PLACES else "0." + _MOST_PLACES * "9"
+    return _signed(text, value, signed=signed)
 
 
 def value(figure: Figure, digits: int, *, signed: bool = False) -> str:
@@ -48,19 +46,30 @@ def interval(figure: Figure, digits: int, *, signed: bool = False) -> str:
 
 
 def between(low: float, high: float, digits: int, *, signed: bool = False) -> str:
-    """An interval in brackets; of signed numbers with a word between them, since a dash would be a minus."""
-    join = " to " if signed else _DASH
-    return f"({decimal(low, digits, signed=signed)}{join}{decimal(high, digits, signed=signed)})"
+    """An interval in brackets; of signed numbers with a word between them, since a dash would be a minus.
+
+    An end may be rounded to 1: it is a limit, and says nothing of a mistake.
+    """
+    ends = [_signed(f"{abs(each):.{digits}f}", each, signed=signed) for each in (low, high)]
+    return f"({(' to ' if signed else _DASH).join(ends)})"
 
 
 def percent(value: float, *, signed: bool = False) -> str:
-    """A number that is in percent already, as the papers print theirs but with one decimal."""
+    """A number that is in percent already, with one decimal; 100 is kept for what is 100."""
     text = f"{abs(value):.1f}"
-    if abs(value) < 100 and text == "100.0":  # noqa: PLR2004
-        text = f"{abs(value):.2f}"
-    if float(text) == 0:
-        return text
-    return (_MINUS if value < 0 else "+" if signed else "") + text
+    if abs(value) < 100 - _ROUNDING and text == "100.0":
+        text = "99.9"
+    return _signed(text, value, signed=signed)
+
+
+def whole_percent(part: int, whole: int) -> str:
+    """A share of a row of counts, without decimals: 0 and 100 are kept for none and all."""
+    if part in (0, whole):
+        return "100%" if part else "0%"
+    share = 100 * part / whole
+    if share < 1:
+        return "< 1%"
+    return "> 99%" if share > 99 else f"{share:.0f}%"  # noqa: PLR2004
 
 
 def count(number: int) -> str:
@@ -87,3 +96,9 @@ def plural(number: int, word: str) -> str:
     if number == 1:
         return f"1 {word}"
     return f"{count(number)} {word}{'es' if word.endswith(('s', 'x', 'ch')) else 's'}"
+
+
+def _signed(text: str, value: float, *, signed: bool) -> str:
+    if float(text) == 0:
+        return text
+    return (_MINUS if value < 0 else "+" if signed else "") + text

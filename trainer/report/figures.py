@@ -8,7 +8,13 @@ from typing import Final
 
 from markupsafe import Markup
 
-from trainer.evaluation.evaluation import Evaluation, Figure, ReliabilityBin
+from trainer.evaluation.evaluation import (
+    CurvePoint,
+    Evaluation,
+    Figure,
+    OperatingPoint,
+    ReliabilityBin,
+)
 from trainer.report.charts import Axis, Chart, Series, legend, rounded_out
 from trainer.report.digits import decimal, interval, places, value
 from trainer.report.report import Line, Panel
@@ -17,7 +23,6 @@ _NETWORK: Final = 1
 _SECOND: Final = 2
 _GREATEST_DOT_PX: Final = 9.0
 _LEAST_DOT_PX: Final = 2.0
-_FOLDS_ALIKE: Final = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,89 +35,97 @@ class Drawing:
 
 
 def ranking(evaluation: Evaluation, ident: str) -> tuple[Drawing, ...]:
-    """The positive class's ROC and precision-recall curves with the operating points measured on them."""
-    if not evaluation.operating_points or len(evaluation.operating_points[0].curve) < 2:  # noqa: PLR2004
-        return ()
+    """ROC and precision-recall curves with the operating points measured: a line each class that has one."""
     points = evaluation.operating_points
-    curve = sorted(points[0].curve, key=lambda each: -each.threshold)
-    positive = points[0].positive
-    figures, digits = evaluation.of_class(positive), places(evaluation.pictures)
-    chosen = [each for each in points if each.sensitivity.value is not None]
+    by_class = {each.positive: each for each in points if len(each.curve) > 1}
+    if not by_class:
+        return ()
+    style = {name: place for place, name in enumerate(by_class, start=1)}
+    digits = places(evaluation.pictures)
+    alone = next(iter(by_class)) if len(by_class) == 1 else None
+    areas = {name: evaluation.of_class(name) for name in by_class}
+    whose = f" of {alone}" if alone else ", each class against the others"
     roc = Chart(
         ident=f"{ident}-roc",
-        title=f"ROC curve of {positive}",
-        description=f"Area {_told(figures.roc_auc, digits)}. Chance is the dashed diagonal.",
+        title=f"ROC curve{whose}",
+        description=f"Area {_areas({name: each.roc_auc for name, each in areas.items()}, digits)}.",
         x=Axis(label="1 \N{MINUS SIGN} specificity"),
         y=Axis(label="Sensitivity"),
         guides=[((0, 0), (1, 1))],
         series=[
-            Series(
-                name="network",
-                points=[(0, 0), *((1 - p.specificity, p.sensitivity) for p in curve), (1, 1)],
-                style=_NETWORK,
+            *(
+                Series(
+                    name=name,
+                    points=[(0, 0), *((1 - p.specificity, p.sensitivity) for p in _swept(each)), (1, 1)],
+                    style=style[name],
+                )
+                for name, each in by_class.items()
             ),
-            Series(
-                name="operating point",
-                points=[
-                    (1 - each.specificity.value, each.sensitivity.value)
-                    for each in chosen
-                    if each.specificity.value is not None and each.sensitivity.value is not None
-                ],
-                whiskers=[
-                    (1 - each.specificity.value, each.sensitivity.low, each.sensitivity.high)
-                    for each in chosen
-                    if each.specificity.value is not None
-                    and each.sensitivity.low is not None
-                    and each.sensitivity.high is not None
-                ],
-                style=_SECOND,
-                mark="points",
-            ),
+            *(_on_roc(each, style[each.positive] + (alone is not None)) for each in by_class.values()),
         ],
     )
-    held = next(each for each in evaluation.by_class if each.name == positive)
-    prevalence = held.pictures / evaluation.pictures if evaluation.pictures else 0.0
+    shares = [each.pictures / evaluation.pictures for each in evaluation.by_class if each.name == alone]
     recall = Chart(
         ident=f"{ident}-pr",
-        title=f"Precision and recall of {positive}",
-        description=f"Area {_told(figures.pr_auc, digits)}. The dashed line is the share of {positive}.",
+        title=f"Precision and recall{whose}",
+        description=f"Area {_areas({name: each.pr_auc for name, each in areas.items()}, digits)}.",
         x=Axis(label="Recall (sensitivity)"),
         y=Axis(label="Precision"),
-        guides=[((0, prevalence), (1, prevalence))],
+        guides=[((0, share), (1, share)) for share in shares],
         series=[
-            Series(
-                name="network",
-                points=[(p.sensitivity, p.precision) for p in curve if p.precision is not None],
-                style=_NETWORK,
+            *(
+                Series(
+                    name=name,
+                    points=[(p.sensitivity, p.precision) for p in _swept(each) if p.precision is not None],
+                    style=style[name],
+                )
+                for name, each in by_class.items()
             ),
-            Series(
-                name="operating point",
-                points=[
-                    (each.sensitivity.value, each.precision.value)
-                    for each in chosen
-                    if each.sensitivity.value is not None and each.precision.value is not None
-                ],
-                style=_SECOND,
-                mark="points",
-            ),
+            *(_on_recall(each, style[each.positive] + (alone is not None)) for each in by_class.values()),
         ],
     )
-    key = legend([("network", _NETWORK), ("operating point, on the other half of the groups", _SECOND)])
+    dots = "Dots: operating points, judged on the other half of the groups."
+    of_chance = f"Dashed: its share of the pictures, {decimal(shares[0], digits)}. " if shares else ""
+    key = legend(list(style.items()), [("operating point", 2)] if alone else [])
+    area = f": area {_told(areas[alone].roc_auc, digits)}" if alone else ""
+    area_recall = f": area {_told(areas[alone].pr_auc, digits)}" if alone else ""
     return (
         Drawing(
             chart=roc.svg(),
-            caption=f"ROC curve of {positive}: area {_told(figures.roc_auc, digits)}. Dashed: chance.",
+            caption=f"ROC curve{whose}{area}. Dashed: chance. {dots}",
             key=key,
         ),
         Drawing(
             chart=recall.svg(),
-            caption=(
-                f"Precision and recall of {positive}: area {_told(figures.pr_auc, digits)}. "
-                f"Dashed: its share of the pictures, {decimal(prevalence, digits)}."
-            ),
+            caption=f"Precision and recall{whose}{area_recall}. {of_chance}{dots}",
             key=key,
         ),
     )
+
+
+def _swept(point: OperatingPoint) -> list[CurvePoint]:
+    return sorted(point.curve, key=lambda each: -each.threshold)
+
+
+def _on_roc(point: OperatingPoint, style: int) -> Series:
+    found, missed = point.sensitivity, point.specificity
+    if found.value is None or missed.value is None:
+        return Series(name=point.positive, points=[], style=style)
+    across = 1 - missed.value
+    spread = [] if found.low is None or found.high is None else [(across, found.low, found.high)]
+    return Series(
+        name=point.positive, points=[(across, found.value)], whiskers=spread, style=style, mark="points"
+    )
+
+
+def _on_recall(point: OperatingPoint, style: int) -> Series:
+    found, right = point.sensitivity.value, point.precision.value
+    points = [] if found is None or right is None else [(found, right)]
+    return Series(name=point.positive, points=points, style=style, mark="points")
+
+
+def _areas(areas: dict[str, Figure], digits: int) -> str:
+    return "; ".join(f"{name} {_told(area, digits)}" for name, area in areas.items())
 
 
 def reliability(evaluation: Evaluation, ident: str) -> Drawing | None:
@@ -133,7 +146,7 @@ def reliability(evaluation: Evaluation, ident: str) -> Drawing | None:
     return Drawing(
         chart=chart.svg(),
         caption="Reliability: a larger dot stands for more pictures; on the dashed line, confidence is true.",
-        key=legend([(before.name, _SECOND), (after.name, _NETWORK)]),
+        key=legend([], [(before.name, _SECOND), (after.name, _NETWORK)]),
     )
 
 
@@ -144,8 +157,6 @@ def training(panels: tuple[Panel, ...], ident: str) -> tuple[Drawing, ...]:
 
 def _over_epochs(panel: Panel, ident: str) -> Drawing:
     kinds = list(dict.fromkeys(_kind(line) for line in panel.lines))
-    alike = len(panel.lines) > _FOLDS_ALIKE
-    styles = [kinds.index(_kind(line)) + 1 if alike else place + 1 for place, line in enumerate(panel.lines)]
     epochs = [point[0] for line in panel.lines for point in line.points]
     values = [point[1] for line in panel.lines for point in line.points]
     low, high = rounded_out(min(values), max(values))
@@ -154,16 +165,19 @@ def _over_epochs(panel: Panel, ident: str) -> Drawing:
         ident=ident,
         title=panel.title,
         description="; ".join(f"{line.name} ends at {line.points[-1][1]:.3g}" for line in panel.lines) + ".",
-        x=Axis(label="Epoch", low=min(epochs), high=last),
+        x=Axis(label="Epoch", low=min(epochs), high=last, whole=True),
         y=Axis(label=panel.title, low=low, high=high),
         series=[
-            Series(name=line.name, points=line.points, style=style)
-            for line, style in zip(panel.lines, styles, strict=True)
+            Series(name=line.name, points=line.points, style=kinds.index(_kind(line)) + 1)
+            for line in panel.lines
         ],
     )
-    named = [(f"{kind}, a line each fold", place + 1) for place, kind in enumerate(kinds)]
-    shown = named if alike else [(line.name, style) for line, style in zip(panel.lines, styles, strict=True)]
-    return Drawing(chart=chart.svg(), caption=f"{panel.title}, epoch by epoch.", key=legend(shown))
+    each = ", a line for each fold" if len(panel.lines) > len(kinds) else ""
+    return Drawing(
+        chart=chart.svg(),
+        caption=f"{panel.title}, epoch by epoch{each}.",
+        key=legend([(kind, place) for place, kind in enumerate(kinds, start=1)]),
+    )
 
 
 def _kind(line: Line) -> str:
@@ -182,7 +196,7 @@ def _bins(bins: tuple[ReliabilityBin, ...], name: str, style: int) -> Series:
         ],
         sizes=[max(_LEAST_DOT_PX, _GREATEST_DOT_PX * math.sqrt(each.pictures / most)) for each in filled],
         style=style,
-        mark="both",
+        mark="points",
     )
 
 

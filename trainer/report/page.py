@@ -12,7 +12,7 @@ from typing import Final
 import jinja2
 from markupsafe import Markup
 
-from trainer.evaluation.evaluation import METRICS, Evaluation, Figure, Metric
+from trainer.evaluation.evaluation import METRICS, Evaluation, Figure, Metric, OperatingPoint
 from trainer.report import charts, digits, figures
 from trainer.report.figures import Drawing
 from trainer.report.report import ComparedFigure, Protocol, Report, Section
@@ -117,6 +117,7 @@ def page(report: Report) -> str:
     )
     for name in ("decimal", "value", "interval", "between", "percent", "count", "duration", "plural"):
         environment.filters[name] = getattr(digits, name)
+    environment.globals |= {"whole_percent": digits.whole_percent, "operating_words": operating_words}
     environment.filters["p_value"] = digits.probability
     environment.filters |= {"metric": metric_words, "stands": stands, "strip": strip}
     views = [_view(f"e{number}", section) for number, section in enumerate(report.experiments, start=1)]
@@ -173,10 +174,10 @@ def stands(ours: ComparedFigure) -> str:
     if ours.low_percent is None or ours.high_percent is None:
         return "no interval"
     if ours.published_percent > ours.high_percent:
-        return "paper above our interval"
+        return "paper above"
     if ours.published_percent < ours.low_percent:
-        return "paper below our interval"
-    return "paper within our interval"
+        return "paper below"
+    return "paper inside"
 
 
 def strip(row: ComparedRow, along: tuple[float, float]) -> Markup:
@@ -190,6 +191,14 @@ def strip(row: ComparedRow, along: tuple[float, float]) -> Markup:
         ],
         ends=along,
     )
+
+
+def operating_words(points: Sequence[OperatingPoint]) -> tuple[str, ...]:
+    """What is said of operating points: once, where it is the same but for the class's name."""
+    alike = {each.words.replace(each.positive, "each class") for each in points}
+    if len(points) > 1 and len(alike) == 1:
+        return tuple(alike)
+    return tuple(dict.fromkeys(each.words for each in points))
 
 
 def metric_words(name: str) -> str:

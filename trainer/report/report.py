@@ -170,7 +170,7 @@ def training_panels(
     """Charts of what was recorded at every epoch of ``runs``, by their names (``fold 1``, or empty).
 
     ``panels`` maps a chart's title to the recorded values that it shows; a value that no run recorded has
-    no line, and a chart without lines is left out.
+    no line, and a chart without lines is left out. Runs number epochs from 0; charts count those finished.
     """
     drawn = []
     for title, names in panels.items():
@@ -178,7 +178,7 @@ def training_panels(
         for run, rows in runs.items():
             for name in names:
                 points = tuple(
-                    (float(row["epoch"] or 0), float(value))
+                    (float(row["epoch"] or 0) + 1, float(value))
                     for row in rows
                     if (value := row.get(name)) is not None
                 )

@@ -111,7 +111,7 @@ def overlay(picture: Pictures, heat: Maps) -> Pictures:
     """
     grey = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB).astype(np.float32)
     share = np.clip(heat, 0, 1)[..., None]
-    shown = share * picture + (1 - share) * (0.55 * grey)
+    shown = share * picture + (1 - share) * (0.7 * grey)
     outlines, _ = cv2.findContours(
         (heat >= 0.5).astype(np.uint8),  # noqa: PLR2004
         cv2.RETR_EXTERNAL,
