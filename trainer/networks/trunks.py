@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 import torch
 from torch import nn
+from torch.func import functional_call
 from torchvision import models
 
 from trainer.errors import RecipeError, WeightsError
@@ -46,13 +47,7 @@ def known_trunk(architecture: str, *, replaces: Cut, size_px: int, weights: str 
             f"There is no architecture {architecture!r}.",
             remedy=f"Take plain-cnn, {TIMM}NAME, or a classifier of torchvision, such as resnet18.",
         )
-    options = _OPTIONS.get(architecture, {})
-    # Without numbers first: it costs nothing, and shows whether the picture fits and what comes out.
-    with torch.device("meta"):
-        shape = models.get_model(architecture, weights=None, **options)
-        cut_away(shape, replaces)
-    width = _width(shape, architecture, size_px)
-    network: nn.Module = models.get_model(architecture, weights=None, **options)
+    network: nn.Module = models.get_model(architecture, weights=None, **_OPTIONS.get(architecture, {}))
     if weights is None:
         cut_away(network, replaces)
     else:
@@ -62,7 +57,7 @@ def known_trunk(architecture: str, *, replaces: Cut, size_px: int, weights: str 
         kept = dict(network.named_parameters())
         gone = tuple(name for name in whole if name not in kept)
         load_state(network, state, without=(*gone, *_SECOND_ANSWERS), source=weights)
-    return Trunk(layers=network, width=width, mean=MEAN, deviation=DEVIATION)
+    return Trunk(layers=network, width=_width(network, architecture, size_px), mean=MEAN, deviation=DEVIATION)
 
 
 def cut_away(network: nn.Module, replaces: Cut) -> None:
@@ -91,15 +86,19 @@ def cut_away(network: nn.Module, replaces: Cut) -> None:
 
 
 def _width(network: nn.Module, architecture: str, size_px: int) -> int:
-    with torch.device("meta"):
-        picture = torch.zeros(1, 3, size_px, size_px)
+    """How many features come out, found without computing any: torch's device "meta" knows shapes alone."""
+    held = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    shapes = {name: torch.empty_like(each, device="meta") for name, each in held.items()}
+    picture = torch.empty(1, 3, size_px, size_px, device="meta")
     try:
-        features = network.eval()(picture)
+        features = functional_call(network.eval(), shapes, (picture,))
     except (RuntimeError, AssertionError, ValueError) as error:
         raise RecipeError(
             f"{architecture} does not take pictures of {size_px} px: {error}.",
             remedy="Change network.size_px.",
         ) from error
+    finally:
+        network.train()
     return int(features.shape[1])
 
 
@@ -123,11 +122,9 @@ def _of_timm(architecture: str, *, size_px: int, weights: str | Path | None) -> 
     if weights is not None and weights != DEFAULT:
         state = read_state(weights, architecture=architecture)
         load_state(network, state, without=(f"{settings['classifier']}.",), source=weights)
-    with torch.device("meta"):
-        shape = timm.create_model(name, pretrained=False, num_classes=0)
     return Trunk(
         layers=network,
-        width=_width(shape, architecture, size_px),
+        width=_width(network, architecture, size_px),
         mean=tuple(settings["mean"]),
         deviation=tuple(settings["std"]),
     )

@@ -131,13 +131,14 @@ def override(recipe: Recipe, changes: Mapping[str, Any], *, where: str = "comman
                 remedy=f"{part} has {', '.join(table)}." if table else f"Give {part} as a whole.",
             )
         table[setting] = value
-    parts: dict[str, BaseModel] = {}
-    for part, table in tables.items():
-        try:
-            parts[part] = _CHANGEABLE[part].model_validate(table)
-        except ValidationError as error:
-            raise _invalid(place, error, within=(part,)) from error
-    return recipe.model_copy(update=parts)
+    return recipe.model_copy(update={part: _part(part, table, place) for part, table in tables.items()})
+
+
+def _part(part: str, table: object, place: str) -> BaseModel:
+    try:
+        return _CHANGEABLE[part].model_validate(table)
+    except ValidationError as error:
+        raise _invalid(place, error, within=(part,)) from error
 
 
 def _dumped(part: BaseModel | None) -> dict[str, Any] | None:
