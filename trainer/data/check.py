@@ -129,7 +129,7 @@ def _look_at(
     with ThreadPoolExecutor(max_workers=_THREADS) as pool:
         answers = pool.map(look, files)
         for file, each in zip(
-            files, tqdm(answers, total=len(files), desc="pictures", disable=quiet), strict=True
+            files, tqdm(answers, total=len(files), desc="pictures", disable=quiet or None), strict=True
         ):
             if isinstance(each, Problem):
                 unreadable.append(each)

@@ -83,8 +83,8 @@ def _classes(report: CheckReport) -> Iterator[str]:
     width = max((len(each.label) for each in report.classes), default=0)
     for each in report.classes:
         known = [
-            f"{count} {word}"
-            for count, word in ((each.patients, "patients"), (each.slides, "slides"))
+            _count(count, word)
+            for count, word in ((each.patients, "patient"), (each.slides, "slide"))
             if count is not None
         ]
         yield f"{each.label:<{width}}  {each.samples:>6}  {each.share:6.1%}" + "".join(
@@ -121,8 +121,8 @@ def _identity(report: CheckReport) -> Iterator[str]:
     if told is None:
         return
     counts = [
-        f"{count} {word}"
-        for count, word in ((told.patients, "patients"), (told.slides, "slides"))
+        _count(count, word)
+        for count, word in ((told.patients, "patient"), (told.slides, "slide"))
         if count is not None
     ]
     yield f"{', '.join(counts) or 'neither patient nor slide is told'}; honest splits go by {told.grouped_by}"
@@ -132,13 +132,13 @@ def _identity(report: CheckReport) -> Iterator[str]:
 def _parts(report: CheckReport) -> Iterator[str]:
     for each in report.parts:
         labels = ", ".join(f"{label} {count}" for label, count in each.labels.items())
-        patients = "" if each.patients is None else f"; {each.patients} patients"
+        patients = "" if each.patients is None else f"; {_count(each.patients, 'patient')}"
         yield f"{each.part}: {each.samples} ({labels}{patients})"
     for overlap in report.overlaps:
         one, other = overlap.parts
         yield (
-            f"{one} and {other} share {len(overlap.names)} {overlap.of}s: {_listed(overlap.names)}: "
-            "a figure of one trained on the other flatters"
+            f"{one} and {other} share {_count(len(overlap.names), overlap.of)} ({_listed(overlap.names)}): "
+            "what is trained on one and measured on the other flatters itself"
         )
 
 
@@ -153,11 +153,11 @@ def _duplicates(report: CheckReport) -> Iterator[str]:
         ("turned by quarters or mirrored", found.turned_pictures, found.turned_groups),
     ):
         if groups:
-            yield f"{how}: {pictures} pictures in {groups} groups"
+            yield f"{how}: {pictures} pictures in {_count(groups, 'group')}"
     if found.across_parts:
-        yield f"{found.across_parts} groups stand in more than one of the collection's own parts"
+        yield f"in more than one of the collection's own parts: {_count(found.across_parts, 'group')}"
     if found.across_patients:
-        yield f"{found.across_patients} groups are of more than one patient"
+        yield f"of more than one patient: {_count(found.across_patients, 'group')}"
     for conflict in found.conflicts[:_SHOWN]:
         files = ", ".join(_shown(each, report) for each in conflict.files)
         yield f"labelled {' and '.join(conflict.labels)}: {files}"
@@ -176,6 +176,8 @@ def _colour(report: CheckReport) -> Iterator[str]:
         yield f"  {'on a random split':<20} {_percent(each.by_chance)}{_leak(each)}"
         if each.left_out:
             yield f"  without {', '.join(each.left_out)}: a single group, nothing to hold out"
+    if report.colour:
+        yield "a network has learnt more than colour only where it does better than that"
     yield from report.colour_unasked
 
 
@@ -194,7 +196,8 @@ def _problems(report: CheckReport) -> Iterator[str]:
     if not report.problems:
         yield "none: every file is readable and in its place"
         return
-    yield f"{len(report.problems)}, of these {report.unreadable} pictures that cannot be decoded"
+    undecoded = f"{_count(report.unreadable, 'picture')} cannot be decoded"
+    yield f"{_count(len(report.problems), 'problem')}; {undecoded}"
     for each in report.problems[:_SHOWN]:
         yield f"{_shown(each.file, report)}: {each.what}. {each.remedy}"
     if len(report.problems) > _SHOWN:
@@ -203,6 +206,10 @@ def _problems(report: CheckReport) -> Iterator[str]:
 
 def _shown(file: Path, report: CheckReport) -> str:
     return file.relative_to(report.folder).as_posix() if file.is_relative_to(report.folder) else str(file)
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -41,7 +41,7 @@ def spoiled(folder):
 def test_problems_are_listed_from_the_folder_on_and_end_in_an_error(tmp_path):
     result = run(spoiled(tmp_path))
     assert result.exit_code == 66
-    assert "1, of these 1 pictures that cannot be decoded" in result.output
+    assert "1 problem; 1 picture cannot be decoded" in result.output
     assert "AML/cell (1).png: cannot be decoded" in result.output
     assert str(tmp_path / "AML") not in result.output
 

@@ -104,6 +104,20 @@ def test_broken_pictures_are_left_out_by_choice_and_named(tmp_path):
     assert not {each.file for each in found.problems} & {each.file for each in found.samples}
 
 
+@pytest.mark.parametrize("suffix", [".bmp", ".jpg", ".png", ".tif"])
+def test_a_picture_cut_short_is_told_in_every_format(tmp_path, suffix):
+    layouts.draw(tmp_path / "A" / f"whole{suffix}", seed=1)
+    layouts.draw(tmp_path / "B" / f"whole{suffix}", seed=2)
+    cut = layouts.truncate(layouts.draw(tmp_path / "B" / f"cut{suffix}", seed=3), keep=0.8)
+    assert [each.file for each in open_collection(tmp_path, broken="skip").problems] == [cut]
+
+
+def test_a_link_that_leads_back_up_is_walked_once(tmp_path):
+    layouts.class_folders(tmp_path, each=2)
+    (tmp_path / "AML" / "up").symlink_to(tmp_path, target_is_directory=True)
+    assert len(open_collection(tmp_path).samples) == 4
+
+
 def test_every_box_of_a_broken_picture_goes_with_it(tmp_path):
     layouts.voc(tmp_path)
     layouts.truncate(tmp_path / "JPEGImages/BloodImage_00001.jpg")

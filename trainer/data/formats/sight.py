@@ -55,7 +55,13 @@ def look(folder: Path) -> Sight:
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}.", remedy="Name the folder that holds the collection.")
     files = []
+    walked: set[str] = set()
     for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in walked:  # a link may lead back up
+            folders.clear()
+            continue
+        walked.add(real)
         folders[:] = [each for each in folders if not each.startswith((".", "__MACOSX"))]
         files += [Path(place) / each for each in names if not each.startswith(".")]
     return Sight(folder=folder, files=tuple(sorted(files, key=natural_key)))

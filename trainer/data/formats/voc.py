@@ -6,6 +6,7 @@ are such lists, are the collection's own parts.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,8 @@ from trainer.errors import DataError
 
 _CORNERS: Final = ("xmin", "ymin", "xmax", "ymax")
 _HEAD_BYTES: Final = 1000
+_NO_PART: Final = re.compile(r"^trainval$|_(train|val|trainval|test)$")
+"""Lists that repeat others: two parts in one, or a class's own."""
 
 
 def recognise(sight: Sight) -> str | None:
@@ -89,6 +92,8 @@ def _lists(sight: Sight, gathering: Gathering) -> Mapping[str, str]:
     stems = {each.stem for each in sight.pictures}
     part_of: dict[str, str] = {}
     for file in (each for each in sight.ending(".txt") if each.parent.name == "Main"):
+        if _NO_PART.search(file.stem):
+            continue
         for name in dict.fromkeys(file.read_text("utf-8", errors="replace").split()):
             if name not in stems:
                 gathering.fault(file, f"lists {name!r}, which is missing", remedy="Fetch the picture.")

@@ -31,6 +31,19 @@ def test_voc_gives_a_sample_an_object_and_the_lists_as_parts(tmp_path):
     assert [each.number for each in found.samples] == [1, 1, 2, 2, 3, 3]
 
 
+def test_lists_that_repeat_others_are_no_parts(tmp_path):
+    lists = layouts.voc(tmp_path) / "ImageSets" / "Main"
+    (lists / "trainval.txt").write_text((lists / "train.txt").read_text() + (lists / "val.txt").read_text())
+    (lists / "WBC_train.txt").write_text("BloodImage_00000  1\nBloodImage_00001 -1\n")
+    assert Counter(open_collection(tmp_path).parts) == {"train": 4, "val": 2}
+
+
+def test_a_picture_in_two_lists_is_named(tmp_path):
+    lists = layouts.voc(tmp_path) / "ImageSets" / "Main"
+    (lists / "val.txt").write_text("BloodImage_00000\n")
+    assert told(tmp_path) == {("val.txt", "lists 'BloodImage_00000', as train does")}
+
+
 def test_frames_for_a_detector_come_of_the_same_boxes(tmp_path):
     found = open_collection(layouts.voc(tmp_path))
     frames = list(labelled_frames(found.pictures, kinds={"WBC": ObjectKind.WBC}, um_per_px=0.1))
