@@ -32,6 +32,9 @@ Counts = NDArray[np.int64]
 _BOTH_SIDES: Final = 2
 _DRAWS: Final = 200
 _SEARCH_NODES: Final = 2000
+_SLACK: Final = 0.1
+"""What a search does not count: a share that is off by so much of itself. Without it, it would not end."""
+_SEARCH_GAP: Final = 0.2
 _NEAR_ENOUGH: Final = 0.05
 _NAMED: Final = 6
 
@@ -242,7 +245,7 @@ def _held_out(table: _Table, *, share: float, seed: int) -> Marked:
     for draw, (_, chosen) in enumerate(draws.split(groups, groups=groups)):
         held[draw, chosen] = True
     scarce = table.spread < _BOTH_SIDES
-    holding = held @ (table.counts > 0)
+    holding = held @ (table.counts > 0).astype(np.int64)  # of two bool matrices it would be bool
     covers = np.where(scarce, holding == 0, (holding > 0) & (holding < table.spread)).all(axis=1)
     if not covers.any():
         return np.asarray(_search(table, shares=[1 - share, share], seed=seed) == 1)
@@ -274,14 +277,14 @@ def _search(table: _Table, *, shares: Sequence[float], seed: int) -> Indices:
     found = milp(
         np.concatenate([np.zeros(dealt), np.ones(off)]),
         integrality=np.concatenate([np.ones(dealt), np.zeros(off)]),
-        bounds=Bounds(0, 1),
+        bounds=Bounds(np.concatenate([np.zeros(dealt), _SLACK * wanted]), 1),
         constraints=[
             LinearConstraint(once, 1, 1),
             LinearConstraint(present, least, np.inf),
             LinearConstraint(sparse.hstack([share, -apart]), -np.inf, wanted),
             LinearConstraint(sparse.hstack([share, apart]), wanted, np.inf),
         ],
-        options={"node_limit": _SEARCH_NODES, "mip_rel_gap": 0.05},
+        options={"node_limit": _SEARCH_NODES, "mip_rel_gap": _SEARCH_GAP},
     )
     if found.x is None:
         rarest = int(table.spread.argmin())

@@ -60,11 +60,14 @@ def group(
         joined, [None if each.patient is None else (each.laboratory, each.patient) for each in samples]
     )
     _join_equal(joined, _slide_keys(samples))
-    unknown = [index for index, kind in enumerate(kinds) if kind == "block"]
-    block_of = blocks([samples[index] for index in unknown], size=block_size)
-    block_at: dict[int, Hashable] = dict(zip(unknown, block_of, strict=True))
-    _join_equal(joined, [block_at.get(index) for index in range(len(samples))])
     _join_equal(joined, [each.file for each in samples])
+    # A block is of so many pictures: cells of one picture would make it smaller than it is told to be.
+    unknown = {each.file: each for each, kind in zip(samples, kinds, strict=True) if kind == "block"}
+    block_of = dict(zip(unknown, blocks(list(unknown.values()), size=block_size), strict=True))
+    _join_equal(
+        joined,
+        [block_of[each.file] if kind == "block" else None for each, kind in zip(samples, kinds, strict=True)],
+    )
     apart = len(joined.groups())
     for copies in duplicates:
         for index in copies[1:]:

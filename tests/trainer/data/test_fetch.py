@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from tests.trainer.data.file_server import FileServer, Served
 from trainer.data import fetch_command
+from trainer.data.collection import open_collection
 from trainer.data.fetch import fetch
 from trainer.data.public import ALL_IDB, ASH, BCCD, CNMC, PublicSource, RemoteFile
 from trainer.errors import FetchError
@@ -169,6 +170,21 @@ def test_a_collection_that_is_not_given_to_programs_comes_with_the_steps(tmp_pat
     assert source.home in caught.value.fault
     assert step in caught.value.remedy
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.data
+def test_a_real_collection_is_read_from_where_it_was_fetched(server, tmp_path, data_dir):
+    frames = data_dir / "bccd"
+    files = [each for each in sorted(frames.rglob("*")) if each.is_file() and "JPEG" not in each.parts[-2]]
+    files += sorted((frames / "JPEGImages").iterdir())
+    server.files["/bccd.zip"] = Served(
+        archive(*((f"BCCD_Dataset-1.0/BCCD/{each.relative_to(frames)}", each.read_bytes()) for each in files))
+    )
+    packed = RemoteFile(name="bccd.zip", url=f"{server.url}/bccd.zip")
+    found = run(replace(BCCD, files=(packed,)), tmp_path)
+    fetched, original = (open_collection(each, broken="skip") for each in (found.folder, frames))
+    assert fetched.format == original.format == "voc"
+    assert [each.name for each in fetched.samples] == [each.name for each in original.samples]
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def test_folds_part_no_group_and_hold_everything_out_once(patients, folds, seed)
 
 
 @settings(max_examples=60, deadline=None)
-@given(patients=PATIENTS, share=st.sampled_from([0.1, 0.2, 0.4, 0.5]), seed=st.integers(0, 99))
+@given(patients=PATIENTS, share=st.sampled_from([0.1, 0.2, 0.5, 0.8, 0.9]), seed=st.integers(0, 99))
 def test_a_hold_out_parts_no_group_and_has_every_class_on_both_sides(patients, share, seed):
     labels, groups = of_patients(patients)
     if min(Counter(label for label, _ in patients).values()) < 2:
@@ -103,7 +103,14 @@ def test_a_rare_class_among_many_groups_is_still_on_both_sides():
     labels, groups = of_patients([("common", 4)] * 300 + [(f"rare {n}", 1) for n in range(8) for _ in "12"])
     (fold,) = honest_folds(labels, groups, test_share=0.1)
     assert sides(fold, labels) == (set(labels), set(labels))
-    assert Counter(labels[i] for i in fold.held_out)["common"] == pytest.approx(120, abs=8)
+    assert Counter(labels[i] for i in fold.held_out)["common"] == pytest.approx(120, abs=15)
+
+
+def test_a_large_hold_out_leaves_some_of_every_class_to_train_on():
+    labels, groups = of_patients([("common", 5)] * 20 + [("rare", 5)] * 2)
+    for seed in range(5):
+        (fold,) = honest_folds(labels, groups, test_share=0.8, seed=seed)
+        assert sides(fold, labels) == ({"common", "rare"}, {"common", "rare"})
 
 
 def test_the_class_with_too_few_groups_is_named_with_the_remedy():

@@ -102,6 +102,11 @@ def test_cells_of_one_picture_are_never_parted():
     assert group(cells, duplicates=()).of == (0, 0, 0)
 
 
+def test_a_block_counts_pictures_and_not_the_cells_in_them():
+    cells = [sample(number, file=f"{number}.png") for number in range(50) for _ in range(12)]
+    assert sorted(Counter(group(cells, duplicates=()).of).values()) == [300, 300]
+
+
 def test_no_samples_are_an_error():
     with pytest.raises(DataError, match="no samples"):
         group([], duplicates=())
