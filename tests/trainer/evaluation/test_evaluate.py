@@ -220,6 +220,14 @@ def test_sets_are_given_at_both_levels_both_ways(evaluation):
         assert each.coverage.value == pytest.approx(each.level, abs=0.05)
 
 
+def test_distance_is_judged_by_what_was_named_right(predictions):
+    right = predictions.logits.argmax(axis=1) == predictions.labels
+    far = replace(predictions, distances=np.where(right, 1, 2).astype(np.float32))
+    found = evaluate(far, positive=None, draws=20).out_of_distribution
+    assert found.mistakes.value == 1
+    assert found.accuracy_within.value == pytest.approx(right.mean())
+
+
 def test_shifts_and_strangers_stand_in_the_evaluation(predictions, evaluation):
     assert [(each.shift, each.severity) for each in evaluation.shifts] == [
         (each.kind, each.severity) for each in SHIFTS[:2]
