@@ -9,7 +9,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Final, Literal
@@ -82,7 +82,7 @@ def check_collection(
     files = reading.files()
     prints = [seen[each].fingerprint for each in files]
     same = duplicate_groups(prints)
-    grouping = _grouping(samples, files, same) if samples else None
+    grouping = group(samples, duplicates=_of_samples(same, files, samples)) if samples else None
     colour, unasked = _colour(samples, _colours(samples, seen), grouping)
     counts = Counter(each.label for each in samples)
     return CheckReport(
@@ -145,16 +145,15 @@ def _colours(samples: Sequence[Sample], seen: Mapping[Path, _Seen]) -> Colours:
     return np.stack(rows) if rows else np.zeros((0, 6), dtype=np.float32)
 
 
-def _grouping(samples: Sequence[Sample], files: Sequence[Path], same: Sequence[Sequence[int]]) -> Grouping:
-    """The groups of honest splits; pictures are grouped, and every box goes with its picture."""
-    one_of = {each.file: index for index, each in reversed(tuple(enumerate(samples)))}
-    pictures = [file for file in files if file in one_of]
-    place = {file: index for index, file in enumerate(pictures)}
-    duplicates = [[place[files[index]] for index in members if files[index] in place] for members in same]
-    of_pictures = group(
-        [samples[one_of[file]] for file in pictures], duplicates=[each for each in duplicates if each]
-    )
-    return replace(of_pictures, of=tuple(of_pictures.of[place[each.file]] for each in samples))
+def _of_samples(
+    same: Sequence[Sequence[int]], files: Sequence[Path], samples: Sequence[Sample]
+) -> tuple[tuple[int, ...], ...]:
+    """Groups of files as groups of samples."""
+    own: defaultdict[Path, list[int]] = defaultdict(list)
+    for index, each in enumerate(samples):
+        own[each.file].append(index)
+    found = (tuple(index for place in members for index in own[files[place]]) for members in same)
+    return tuple(each for each in found if each)
 
 
 def _class(label: str, samples: Sequence[Sample]) -> ClassFound:
