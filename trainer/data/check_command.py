@@ -196,8 +196,8 @@ def _problems(report: CheckReport) -> Iterator[str]:
     if not report.problems:
         yield "none: every file is readable and in its place"
         return
-    undecoded = f"{_count(report.unreadable, 'picture')} cannot be decoded"
-    yield f"{_count(len(report.problems), 'problem')}; {undecoded}"
+    undecoded = f"; {_count(report.unreadable, 'picture')} cannot be decoded" if report.unreadable else ""
+    yield f"{_count(len(report.problems), 'problem')}{undecoded}"
     for each in report.problems[:_SHOWN]:
         yield f"{_shown(each.file, report)}: {each.what}. {each.remedy}"
     if len(report.problems) > _SHOWN:
