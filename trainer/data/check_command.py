@@ -12,7 +12,7 @@ import typer
 from trainer.data.check import check_collection
 from trainer.data.check_report import CheckReport, ColourTells, Figure, Sizes
 from trainer.data.collection import KNOWN
-from trainer.errors import DataError
+from trainer.errors import DataError, RunError
 
 _SHOWN: Final = 10
 
@@ -43,11 +43,21 @@ def check(
 ) -> None:
     """Count, measure and compare everything in a folder of labelled pictures before anything is trained."""
     report = check_collection(folder, format=format, broken=broken.value, quiet=False)
-    if json is not None:
-        json.write_text(report.model_dump_json(by_alias=True, indent=2) + "\n", encoding="utf-8")
     typer.echo(in_words(report))
+    if json is not None:
+        _write(report, json)
     if broken is BrokenChoice.REPORT and not report.sound:
         raise typer.Exit(DataError.exit_code)
+
+
+def _write(report: CheckReport, file: Path) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(report.model_dump_json(by_alias=True, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise RunError(
+            f"{file} cannot be written: {error.strerror}.", remedy="Name another file with --json."
+        ) from error
 
 
 def in_words(report: CheckReport) -> str:

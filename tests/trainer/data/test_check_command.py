@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from tests.trainer.data.formats import layouts
 from trainer.data.check_command import check
-from trainer.errors import DataError
+from trainer.errors import DataError, RunError
 
 app = typer.Typer()
 app.command()(check)
@@ -75,6 +75,14 @@ def test_the_json_holds_every_problem_where_the_text_holds_the_first_few(tmp_pat
     written = json.loads((tmp_path / "report.json").read_text())
     assert written["schema"] == "leukoscope/data-check/1"
     assert len(written["problems"]) == 12
+
+
+def test_json_that_cannot_be_written_is_told_after_the_report(tmp_path):
+    layouts.class_folders(tmp_path / "cells")
+    result = run(tmp_path / "cells", "--json", tmp_path / "cells" / "AML" / "cell (1).png" / "report.json")
+    assert "8 samples" in result.output
+    assert isinstance(result.exception, RunError)
+    assert "--json" in str(result.exception)
 
 
 def test_a_format_can_be_asked_for(tmp_path):
