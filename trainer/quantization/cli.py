@@ -10,7 +10,7 @@ import typer
 
 from trainer.errors import TrainerError
 from trainer.quantization.calibrate import METHODS, MIN_PICTURES, Method
-from trainer.quantization.opening import open_subject
+from trainer.quantization.opening import open_subject, task_of
 from trainer.quantization.quantize import Choice, aware_training, post_training, weights_digest
 from trainer.quantization.report import PTQ_BUDGET_POINTS, QAT_BUDGET_POINTS, table
 from trainer.quantization.subject import FineTuning, Subject
@@ -71,8 +71,10 @@ def ptq(
         search=search,
     )
     place = out or run.with_name(f"{run.name}-ptq")
+    wanted = _configuration(run, choice, calibration_pictures, tuning_pictures)
+    _demand_place(place, wanted, resume=resume)
     subject = _open(run, data, calibration_pictures, tuning_pictures, threads)
-    made = _begin(place, run, choice, {"pictures": [calibration_pictures, tuning_pictures]}, resume=resume)
+    made = RunDirectory.begin(place, wanted, resume=resume)
     typer.echo(table(post_training(subject, made, choice, source=run)))
 
 
@@ -108,14 +110,11 @@ def qat(
     )
     tuning = FineTuning(epochs=epochs, rate=rate, following=following)
     place = out or run.with_name(f"{run.name}-qat")
+    wanted = _configuration(run, choice, calibration_pictures, tuning_pictures)
+    wanted["fine_tuning"] = vars(tuning)
+    _demand_place(place, wanted, resume=resume)
     subject = _open(run, data, calibration_pictures, tuning_pictures, threads)
-    made = _begin(
-        place,
-        run,
-        choice,
-        {"pictures": [calibration_pictures, tuning_pictures], "fine_tuning": vars(tuning)},
-        resume=resume,
-    )
+    made = RunDirectory.begin(place, wanted, resume=resume)
     typer.echo(table(aware_training(subject, made, choice, tuning, source=run)))
 
 
@@ -142,13 +141,21 @@ def _open(run: Path, data: Path, calibration: int, tuning: int, threads: int | N
     )
 
 
-def _begin(place: Path, run: Path, choice: Choice, more: dict[str, Any], *, resume: bool) -> RunDirectory:
-    """The run's own weights are part of what was asked for: another training is not gone on with."""
-    RunDirectory.open(run).require("last")
-    configuration = {
+def _configuration(run: Path, choice: Choice, calibration: int, tuning: int) -> dict[str, Any]:
+    """The run's own weights are part of what is asked for: another training is not gone on with."""
+    directory = RunDirectory.open(run)
+    task_of(directory)
+    directory.require("last")
+    return {
         "quantizes": str(run),
         "weights_digest": weights_digest(run),
         "choice": vars(choice),
-        **more,
+        "calibration_pictures": calibration,
+        "tuning_pictures": tuning,
     }
-    return RunDirectory.begin(place, configuration, resume=resume)
+
+
+def _demand_place(place: Path, wanted: dict[str, Any], *, resume: bool) -> None:
+    """Refuse a directory of something else now, not after a minute of reading pictures."""
+    if place.exists():
+        RunDirectory.begin(place, wanted, resume=resume)

@@ -42,7 +42,7 @@ _CELLS_EVERY: Final = 8
 class DetectorSubject:
     """Calibrates and tunes on scenes as the training draws them, of different frames; judges on BCCD's val.
 
-    A run that trained on that list has nothing to be judged on.
+    A run that trained on that list has nothing to be judged on. Raises DataError where BCCD is missing.
     """
 
     def __init__(
@@ -52,6 +52,8 @@ class DetectorSubject:
         self._data_dir = data_dir
         self._settings = report.settings_of(RunDirectory.open(run))
         self._seen = {name for each in report.lineage(run) for name in report.settings_of(each).lists}
+        bccd = Bccd(folder=data_dir / "bccd")
+        self._frames = [frame for name in self._settings.lists for frame in bccd.frames(name)]
         self._calibration_pictures = calibration_pictures
         self._tuning_pictures = tuning_pictures
 
@@ -124,11 +126,6 @@ class DetectorSubject:
     @cached_property
     def _pictures(self) -> Pictures:
         return training.read(self._settings, self._data_dir)
-
-    @cached_property
-    def _frames(self) -> list[LabelledFrame]:
-        bccd = Bccd(folder=self._data_dir / "bccd")
-        return [frame for name in self._settings.lists for frame in bccd.frames(name)]
 
     @cached_property
     def _tuning(self) -> list[LabelledFrame]:
