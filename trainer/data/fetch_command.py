@@ -13,7 +13,6 @@ from tqdm import tqdm
 from trainer.data.download import Progress
 from trainer.data.fetch import fetch as fetch_source
 from trainer.data.public import SOURCES, PublicSource, RemoteFile, source
-from trainer.errors import FetchError
 
 _NAME_WIDTH: Final = 10
 
@@ -33,10 +32,7 @@ def fetch(
         typer.echo(table(SOURCES))
         return
     if name is None or to is None:
-        raise FetchError(
-            "A collection and a folder are needed.",
-            remedy="data fetch NAME --to DIR; --list tells the names.",
-        )
+        raise typer.BadParameter("Give a collection and --to DIR; --list tells which collections there are.")
     chosen = source(name)
     with _bars() as bar:
         fetched = fetch_source(chosen, to, base_url=base_url, keep_archives=keep_archives, progress=bar)

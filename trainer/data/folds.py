@@ -107,8 +107,9 @@ def nested(
 def laboratory_folds(laboratories: Sequence[str], groups: Sequence[int]) -> tuple[tuple[str, Fold], ...]:
     """Each laboratory's name with the fold that holds all of it out, in the order of their names.
 
-    A group that a duplicate welds across laboratories is held out whole. Raises DataError where there is one
-    laboratory, or where leaving one out leaves nothing.
+    A group that a duplicate welds across laboratories is held out whole. A class that one laboratory alone
+    has is not trained on when that one is left out: the labels do not matter here. Raises DataError where
+    there is one laboratory, or where leaving one out leaves nothing.
     """
     names = sorted(set(laboratories))
     if len(names) < _BOTH_SIDES:

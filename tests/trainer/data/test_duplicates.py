@@ -143,6 +143,33 @@ def test_blocks_of_a_matrix_product_find_what_pairs_find():
     assert 0 < sum(map(len, found)) < len(prints)
 
 
+def cut_out(seed: int) -> np.ndarray:
+    """A round nucleus of its own texture on black, as C-NMC lays its cells out."""
+    rng = np.random.default_rng(seed)
+    texture = cv2.resize(rng.integers(60, 150, (12, 12, 3), dtype=np.uint8), (450, 450))
+    mask = np.zeros((450, 450), dtype=np.uint8)
+    axes = (int(rng.integers(90, 110)), int(rng.integers(90, 110)))
+    cv2.ellipse(mask, (225, 225), axes, float(rng.integers(180)), 0, 360, 255, -1)
+    return np.where(mask[..., None] > 0, texture, 0).astype(np.uint8)
+
+
+def test_cells_cut_out_on_black_are_told_apart_by_their_insides():
+    cells = [cut_out(seed) for seed in range(60)]
+    assert all(fingerprint(each).cut_out for each in cells)
+    assert groups_of(cells, turned=True) == ()
+
+
+def test_copies_of_cut_out_cells_are_found():
+    cells = [cut_out(seed) for seed in range(20)]
+    copies = [pressed(each, 80) for each in cells] + [views(each)[3] for each in cells]
+    assert groups_of(cells + copies, turned=True) == tuple((i, i + 20, i + 40) for i in range(20))
+
+
+def test_an_ordinary_picture_is_not_taken_for_a_cut_out():
+    assert not fingerprint(picture(1)).cut_out
+    assert not fingerprint(np.full((40, 40, 3), 7, dtype=np.uint8)).cut_out
+
+
 @pytest.fixture(scope="module")
 def aria(data_dir: Path) -> list[Fingerprint]:
     files = sorted((data_dir / "all_aria").rglob("*.jpg"))
@@ -163,5 +190,6 @@ def test_a_published_collection_has_its_known_duplicates(aria):
 def test_turned_copies_of_real_cells_are_found(data_dir):
     cells = [read_picture(file) for file in sorted((data_dir / "cnmc_sample").rglob("*.bmp"))]
     prints = [fingerprint(each) for each in cells] + [fingerprint(views(each)[6]) for each in cells]
+    assert all(each.cut_out for each in prints)
     assert duplicate_groups(prints) == ()
     assert duplicate_groups(prints, turned=True) == tuple((i, i + len(cells)) for i in range(len(cells)))

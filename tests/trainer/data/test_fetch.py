@@ -218,7 +218,8 @@ def test_the_command_lists_every_collection_with_its_terms(command):
     assert BCCD.home in told
 
 
-def test_the_command_without_a_name_says_what_is_missing(command):
-    done = CliRunner().invoke(command, [])
-    assert isinstance(done.exception, FetchError)
-    assert "--list" in done.exception.remedy
+@pytest.mark.parametrize("given", [[], ["bccd"]])
+def test_the_command_without_a_name_or_a_folder_says_what_is_missing(command, given):
+    done = CliRunner().invoke(command, given)
+    assert done.exit_code == 2
+    assert "--list" in done.output
