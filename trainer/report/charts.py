@@ -77,7 +77,8 @@ class Chart:
         inside = [*self._grid(), *(self._guide(*guide) for guide in self.guides)]
         inside.extend(part for each in self.series for part in self._drawn(each))
         return Markup(
-            '<svg class="chart" viewBox="0 0 {w} {h}" role="img" aria-labelledby="{i}-t {i}-d">'
+            '<svg class="chart" viewBox="0 0 {w} {h}" role="img" '
+            'aria-labelledby="{i}-t" aria-describedby="{i}-d">'
             '<title id="{i}-t">{title}</title><desc id="{i}-d">{words}</desc>{inside}</svg>'
         ).format(
             w=_WIDTH,

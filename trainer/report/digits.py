@@ -14,6 +14,7 @@ _MOST_PLACES: Final = 4
 _ROUNDING: Final = 1e-9
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
+_MINUTES: Final = 60
 
 
 def places(pictures: int) -> int:
@@ -28,8 +29,11 @@ def decimal(value: float, digits: int, *, signed: bool = False) -> str:
     """
     text = f"{abs(value):.{digits}f}"
     while abs(value) < 1 - _ROUNDING and float(text) == 1:
+        if digits == _MOST_PLACES:
+            text = "0." + _MOST_PLACES * "9"
+            break
         digits += 1
-        text = f"{abs(value):.{digits}f}" if digits < _MOST_PLACES else "0." + _MOST_PLACES * "9"
+        text = f"{abs(value):.{digits}f}"
     return _signed(text, value, signed=signed)
 
 
@@ -81,9 +85,10 @@ def duration(seconds: float) -> str:
     """Seconds as a person says them."""
     if seconds < _MINUTE_S:
         return f"{seconds:.1f} s"
-    if seconds < _HOUR_S:
-        return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
-    return f"{seconds // _HOUR_S:.0f} h {seconds % _HOUR_S // 60:.0f} min"
+    minutes, rest_s = divmod(round(seconds), _MINUTE_S)
+    if round(seconds) < _HOUR_S:
+        return f"{minutes} min {rest_s} s"
+    return f"{minutes // _MINUTES} h {minutes % _MINUTES} min"
 
 
 def probability(p_value: float) -> str:

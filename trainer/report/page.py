@@ -195,7 +195,7 @@ def strip(row: ComparedRow, along: tuple[float, float]) -> Markup:
 
 def operating_words(points: Sequence[OperatingPoint]) -> tuple[str, ...]:
     """What is said of operating points: once, where it is the same but for the class's name."""
-    alike = {each.words.replace(each.positive, "each class") for each in points}
+    alike = {each.words.replace(f" to {each.positive} ", " to each class ") for each in points}
     if len(points) > 1 and len(alike) == 1:
         return tuple(alike)
     return tuple(dict.fromkeys(each.words for each in points))

@@ -9,6 +9,8 @@ import torchvision
 from torch import Tensor, nn
 
 from trainer.errors import RunError
+from trainer.networks.build import build_network
+from trainer.recipes.recipe import NetworkRecipe
 from trainer.report.saliency import last_maps, overlay, saliency
 
 SIZE_PX = 32
@@ -153,6 +155,25 @@ def test_the_last_maps_are_found_in_every_family_also_with_a_frozen_trunk(
     found = last_maps(network, torch.from_numpy(pixels).float())
     assert found is network.trunk.get_submodule(layer)
     maps = saliency(network, np.repeat(pixels, 3, axis=0), [0, 1, 2])
+    assert maps.max() == 1
+
+
+@pytest.mark.parametrize(
+    ("recipe", "layer"),
+    [
+        (NetworkRecipe(architecture="plain-cnn", size_px=32, maps=(4, 4), pretrained=False), "trunk.4"),
+        (NetworkRecipe(architecture="resnet18", size_px=64, frozen_trunk=True), "trunk.layer4"),
+    ],
+)
+def test_the_recipes_networks_show_where_they_looked(recipe: NetworkRecipe, layer: str) -> None:
+    torch.manual_seed(0)
+    network = build_network(recipe, classes=2, weights=None)
+    shape = (4, recipe.size_px, recipe.size_px, 3)
+    pixels = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
+    found = last_maps(network.eval(), torch.from_numpy(pixels).float())
+    assert next(name for name, module in network.named_modules() if module is found) == layer
+    maps = saliency(network, pixels, [0, 0, 1, 1])
+    assert maps.shape == shape[:3]
     assert maps.max() == 1
 
 
