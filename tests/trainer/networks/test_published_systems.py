@@ -230,9 +230,9 @@ def test_ahmeds_cnn_is_two_convolutions_and_one_dense_layer_from_scratch(experim
 @pytest.mark.parametrize(
     ("experiment", "kind", "rate", "epochs"),
     [
-        ("exp-2", torch.optim.SGD, 0.01, 25),
-        ("exp-3a", torch.optim.SGD, 0.01, 25),
-        ("exp-3b", torch.optim.SGD, 0.01, 100),
+        ("exp-2", torch.optim.SGD, 0.001, 25),
+        ("exp-3a", torch.optim.SGD, 0.001, 25),
+        ("exp-3b", torch.optim.SGD, 0.001, 100),
         ("exp-3c", torch.optim.Adam, 0.001, 25),
     ],
 )
