@@ -124,7 +124,7 @@ def fetch(
 
 def _expected(file: RemoteFile, known: LockedFile | None, lock_file: Path) -> Expected:
     if file.sha256 is not None or known is None:
-        return Expected(size_bytes=file.size_bytes, sha256=file.sha256, whence="its publisher tells")
+        return Expected(size_bytes=file.size_bytes, sha256=file.sha256)
     return Expected(
         size_bytes=known.size_bytes,
         sha256=known.sha256,

@@ -90,7 +90,7 @@ def test_the_first_download_is_trusted_and_later_ones_held_to_it(server, tmp_pat
 
 
 def test_a_wrong_checksum_leaves_no_folder_and_no_file(server, tmp_path):
-    with pytest.raises(FetchError, match="as its publisher tells"):
+    with pytest.raises(FetchError, match="as published"):
         run(cells(server, sha256="0" * 64), tmp_path)
     assert not [each for each in tmp_path.rglob("*") if each.is_file()]
     assert not (tmp_path / "cells").exists()
