@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 
 import trainer.recipes
+from trainer.data.collection import KNOWN
+from trainer.data.formats.numbered_cells import read_all_aria, read_pbc_aml
+from trainer.data.formats.sight import look
 from trainer.errors import RecipeError
 from trainer.recipes.shelf import apply, load_recipe, override, recipe_names, small
 
@@ -196,3 +199,27 @@ def test_labels_find_their_class_whatever_their_case_and_a_stand_in_decides_for_
     assert task.class_of("Pre") is None
     assert task.class_of("Pre", format="all-aria") == "L2"
     assert task.class_of("l2", format="all-aria") is None
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_stand_ins_are_for_formats_that_are_read(name):
+    formats = {each.name for each in KNOWN}
+    for task in load_recipe(name).tasks.values():
+        assert set(task.stand_ins) <= formats
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", SEEDS)
+def test_every_published_task_can_be_run_on_pictures_that_are_here(name, data_dir):
+    # Labels come from the names of files; no picture is decoded.
+    labels = {
+        "all-aria": {each.label for each in read_all_aria(look(data_dir / "all_aria")).samples},
+        "pbc-aml": {each.label for each in read_pbc_aml(look(data_dir / "pbc_aml")).samples},
+    }
+    for task in load_recipe(name).tasks.values():
+        served = [
+            format_name
+            for format_name, words in labels.items()
+            if {task.class_of(word, format=format_name) for word in words} - {None} == set(task.classes)
+        ]
+        assert served, task.title
