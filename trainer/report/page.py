@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -132,10 +132,16 @@ def page(report: Report) -> str:
         protocol_words=_PROTOCOL_WORDS,
         compared=compared_tables(report.compared, protocols),
         ends=ends(report.compared),
-        leaky_experiments={(view.section.name, view.section.protocol) for view in views if view.leaky},
+        leaky_row=_leaky_row(views),
         table_number=count(1).__next__,
         figure_number=count(1).__next__,
     )
+
+
+def _leaky_row(views: Sequence[SectionView]) -> Callable[[ComparedFigure], bool]:
+    """Whether one of our figures carries the mark: its experiment says, else that it followed the paper."""
+    said = {(view.section.name, view.section.protocol): view.leaky for view in views}
+    return lambda ours: said.get((ours.experiment, ours.protocol), ours.protocol == "published")
 
 
 def compared_tables(

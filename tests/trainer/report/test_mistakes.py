@@ -43,6 +43,6 @@ def test_no_mistakes_are_none_shown() -> None:
 @pytest.mark.parametrize(
     "broken", [np.full((2, 3), np.nan), np.array([[3.0, -2.0, 0.0]] * 2), np.zeros((3, 3)), np.zeros(2)]
 )
-def test_logits_damaged_or_missing_rows_are_refused(broken: np.ndarray) -> None:
+def test_logits_damaged_numbers_or_missing_rows_are_refused(broken: np.ndarray) -> None:
     with pytest.raises(ValueError, match="probabilities"):
         worst_mistakes([0, 1], broken)

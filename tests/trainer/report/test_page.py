@@ -133,6 +133,15 @@ def test_published_figures_stand_beside_ours_in_the_paper_s_order(report: Report
     assert beside.count("leaky") == 3
 
 
+def test_a_figure_of_the_paper_s_protocol_is_marked_unless_its_experiment_proves_it_honest() -> None:
+    apart = section().model_copy(update={"protocol": "published"})
+    row = whole_report().compared[0].model_copy(update={"protocol": "published"})
+    proven = Taken(page(whole_report(experiments=(apart,), compared=(row,))))
+    assert proven.of_class("leak") == []
+    elsewhere = row.model_copy(update={"experiment": "of another report"})
+    assert len(Taken(page(whole_report(experiments=(apart,), compared=(elsewhere,)))).of_class("leak")) == 1
+
+
 def test_tables_are_read_out_whole(taken: Taken) -> None:
     assert len(taken.all("table")) == len(taken.all("caption")) > 20
     assert all(each.get("scope") in {"col", "row", "colgroup", "rowgroup"} for each in taken.all("th"))
