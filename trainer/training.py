@@ -55,7 +55,8 @@ def train(
     ``pixels`` are uint8 (n, S, S, 3) of the recipe's size, ``labels`` (n) number its classes. The held-out
     pictures (there may be none) are only watched: the last epoch's weights are what is used, for choosing
     by held-out pictures would spoil them as a measure. Afterwards ``network`` holds these weights (their
-    moving average where the recipe keeps one), in eval mode, on the device it was trained on.
+    moving average where the recipe keeps one), in eval mode, on the device it was trained on; of several
+    processes, in every one of them, and every one is given the records.
 
     A record has ``train_loss`` and ``train_accuracy`` (of the changed pictures, on the way),
     ``held_out_loss`` and ``held_out_accuracy``, ``rate``, ``seconds``, ``waited_seconds`` (for pictures) and
@@ -79,10 +80,12 @@ def train(
         quiet=quiet,
         fabric=processes,
     )
-    if processes.is_global_zero:
-        network.load_state_dict(run.require("last")["serving"])
+    kept = (run.require("last")["serving"], run.metrics()) if processes.is_global_zero else ({}, [])
+    if processes.world_size > 1:
+        kept = processes.broadcast(kept)
+    network.load_state_dict(kept[0])
     network.eval()
-    return tuple(run.metrics())
+    return tuple(kept[1])
 
 
 def fitting(
