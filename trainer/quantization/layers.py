@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.errors import TrainerError
-from trainer.quantization.symmetric import quantized_signal, quantized_weight, scale_of
+from trainer.quantization.symmetric import quantized_signal, quantized_weight, scale_of, weight_scales
 
 _MOMENTUM = 0.05
 """How far a training step's largest value moves the range: of the order of the last twenty steps."""
@@ -45,6 +45,10 @@ class QuantizedLayer(nn.Module):
             )
         return scale_of(self.range)
 
+    def weight_scales(self) -> Tensor:
+        """The scale of each output channel's weights."""
+        return weight_scales(self.layer.weight, self.layer.bias, self.input_scale)
+
     def set_range(self, *, chosen: float, largest: float) -> None:
         """Codes reach to ``chosen``, of values that were seen up to ``largest``."""
         self.range.fill_(chosen)
@@ -59,7 +63,7 @@ class QuantizedLayer(nn.Module):
             self._follow(signal)
         answer: Tensor = torch.func.functional_call(
             self.layer,
-            {"weight": quantized_weight(self.layer.weight)},
+            {"weight": quantized_weight(self.layer.weight, self.weight_scales())},
             (quantized_signal(signal, self.input_scale),),
         )
         return answer
