@@ -22,7 +22,7 @@ from trainer.classification.pictures import CellPicture, crops
 from trainer.classification.variation import vary_cell
 from trainer.data.cells import CLASSES
 from trainer.fit import Recipe
-from trainer.quantization.costs import classifier_costs
+from trainer.quantization.costs import classifier_costs, one_answer_points
 from trainer.quantization.report import Judgement
 from trainer.quantization.subject import Calibration, FineTuning, Tuned
 from trainer.run import RunDirectory
@@ -96,6 +96,7 @@ class ClassifierSubject:
             measured_on=f"held-out cells of the split {self._split.name}",
             grouped_by="block of neighbouring file names",
             groups=len(np.unique(groups)),
+            one_answer_points=one_answer_points(each),
         )
 
     def recipe(self, network: nn.Module, tuning: FineTuning) -> Recipe[CellBatch]:

@@ -51,6 +51,11 @@ def classifier_costs(
     return total, each
 
 
+def one_answer_points(by_class: Sequence[Cost]) -> float:
+    """What one answer of the rarest class weighs in the mean recall."""
+    return _POINTS / len(by_class) / min(each.samples for each in by_class)
+
+
 def detector_costs(
     before: Sequence[Matches], after: Sequence[Matches], *, kinds: Sequence[str]
 ) -> tuple[Cost, tuple[Cost, ...]]:

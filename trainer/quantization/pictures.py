@@ -16,7 +16,7 @@ from trainer.fit import Recipe as Fitting
 from trainer.networks.picture import PictureNetwork
 from trainer.pictures.batches import PictureBatch
 from trainer.pictures.changes import change
-from trainer.quantization.costs import classifier_costs
+from trainer.quantization.costs import classifier_costs, one_answer_points
 from trainer.quantization.report import Judgement
 from trainer.quantization.subject import Calibration, FineTuning, Tuned
 from trainer.recipes.recipe import Recipe
@@ -125,6 +125,7 @@ class PictureSubject:
             measured_on="held-out pictures",
             grouped_by=self._grouped_by,
             groups=len(np.unique(held_out.groups)),
+            one_answer_points=one_answer_points(each),
         )
 
     def recipe(self, network: nn.Module, tuning: FineTuning) -> Fitting[PictureBatch]:

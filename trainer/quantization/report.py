@@ -39,7 +39,11 @@ class Cost(_Part):
 
 
 class Judgement(_Part):
-    """The cost on pictures that neither the training nor the quantization had seen."""
+    """The cost on pictures that neither the training nor the quantization had seen.
+
+    ``one_answer_points`` is what one answer of the rarest class weighs in the total: a budget below it is a
+    budget of not one such answer. Null where figures are no shares of answers.
+    """
 
     figure: str
     total: Cost
@@ -47,6 +51,7 @@ class Judgement(_Part):
     measured_on: str
     grouped_by: str
     groups: PositiveInt
+    one_answer_points: FiniteFloat | None = None
 
 
 class LayerCost(_Part):
@@ -148,6 +153,8 @@ def table(report: QuantizationReport) -> str:
         lines += [_row(each) for each in (judgement.total, *judgement.by_class)]
         word = "met" if report.met else "MISSED"
         lines.append(f"  budget {report.budget_points:g} points: {word}")
+        if judgement.one_answer_points is not None:
+            lines.append(f"  one answer of the rarest class is {judgement.one_answer_points:.2f} points")
     if report.to_blame:
         lines += ["", "To blame, alone in eight bits on the tuning pictures: noise, points"]
         lines += [f"  {each.layer:<40}{each.noise:>10.2e}{each.points:>8.2f}" for each in report.to_blame]

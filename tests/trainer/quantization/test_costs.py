@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from trainer.detection.precision import Matches
-from trainer.quantization.costs import classifier_costs, detector_costs
+from trainer.quantization.costs import classifier_costs, detector_costs, one_answer_points
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 2, 2])
 GROUPS = np.array([0, 0, 1, 1, 2, 3, 4, 5])
@@ -17,6 +17,7 @@ def test_the_cost_is_the_loss_of_the_mean_recall_in_points():
     assert total.points == pytest.approx(25.0)
     assert (total.before, total.after) == (pytest.approx(100.0), pytest.approx(75.0))
     assert [cost.samples for cost in (total, *each)] == [8, 4, 2, 2]
+    assert one_answer_points(each) == pytest.approx(100 / 3 / 2)
     assert each[0].low == pytest.approx(0.0), "the group without the changed answer may be drawn twice"
     assert each[0].high == pytest.approx(50.0)
 
