@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from trainer.errors import TrainerError
 from trainer.quantization.symmetric import quantized_signal, quantized_weight, scale_of, weight_scales
 
-_MOMENTUM = 0.05
+_MOMENTUM: Final = 0.05
 """How far a training step's largest value moves the range: of the order of the last twenty steps."""
 
 
@@ -92,8 +93,3 @@ def leave_float(network: nn.Module, names: Iterable[str]) -> None:
         )
     for name, layer in layers.items():
         layer.active = name not in wanted
-
-
-def ranges(network: nn.Module) -> Mapping[str, float]:
-    """The range of each layer's input, by the layer's name."""
-    return {name: float(layer.range) for name, layer in quantized_layers(network).items()}

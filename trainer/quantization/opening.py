@@ -6,21 +6,19 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trainer.classification import measurements
 from trainer.classification.corpus import read_corpus
 from trainer.classification.deploy import DeployableClassifier, Deployment, load_network
-from trainer.classification.network import CellNetwork
 from trainer.detection import report as detection
 from trainer.detection.deploy import DeployableDetector
 from trainer.detection.deploy import load as load_detector
-from trainer.detection.network import CentreNetwork
 from trainer.errors import RunError
 from trainer.quantization.classifier import ClassifierSubject
 from trainer.quantization.detector import DetectorSubject
 from trainer.quantization.layers import leave_float
-from trainer.quantization.prepare import prepare
+from trainer.quantization.prepare import NetworkT, prepare
 from trainer.quantization.quantize import weights_digest
 from trainer.quantization.report import QuantizationReport
 from trainer.run import RunDirectory
@@ -75,41 +73,41 @@ def open_subject(
 
 
 def load_quantized(folder: Path) -> nn.Module:
-    """The network of a quantized run as it is served, its rounded layers within, in eval mode.
+    """The station's network of a quantized run as it is served, rounded layers within, in eval mode.
 
     The float run must still be where it was: the classifier's temperature and distances are kept there.
     Raises RunError where either is missing, or the float run is another one by now.
     """
-    report = QuantizationReport.load(folder)
-    source = RunDirectory.open(Path(report.run))
-    if weights_digest(source.path) != report.weights_digest:
-        raise RunError(
-            f"{source.path} has been trained anew since {folder} was made of it.",
-            remedy="Quantize it again.",
+    source = RunDirectory.open(Path(QuantizationReport.load(folder).run))
+    if task_of(source) == "detector":
+        finder = restored(
+            load_detector(source.path).network, folder, example=_noise(1, 3, _SIDE_PX, _SIDE_PX)
         )
-    state = RunDirectory.open(folder).require("last")["serving"]
-    if report.task == "detector":
-        finder = _restored(load_detector(source.path).network, (1, 3, _SIDE_PX, _SIDE_PX), state, report)
-        if not isinstance(finder, CentreNetwork):
-            raise TypeError("a detector's copy is a CentreNetwork")
         return DeployableDetector(network=finder).eval()
-    namer = _restored(load_network(source), (1, _SIDE_PX, _SIDE_PX, 3), state, report)
-    if not isinstance(namer, CellNetwork):
-        raise TypeError("a classifier's copy is a CellNetwork")
+    namer = restored(load_network(source), folder, example=_noise(1, _SIDE_PX, _SIDE_PX, 3))
     return DeployableClassifier(network=namer, deployment=Deployment.load(source)).eval()
 
 
-def _restored(
-    network: nn.Module,
-    shape: tuple[int, ...],
-    state: dict[str, torch.Tensor],
-    report: QuantizationReport,
-) -> nn.Module:
-    noise = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0)).byte()
-    prepared = prepare(network, noise)
-    prepared.load_state_dict(state)
+def restored(network: NetworkT, folder: Path, *, example: Tensor) -> NetworkT:
+    """A float run's network with the rounded layers that its quantized run in ``folder`` has.
+
+    ``network`` is left as it is; ``example`` is a batch as it takes it. Raises RunError where the float run
+    has been trained anew since.
+    """
+    report = QuantizationReport.load(folder)
+    if weights_digest(Path(report.run)) != report.weights_digest:
+        raise RunError(
+            f"{report.run} has been trained anew since {folder} was made of it.",
+            remedy="Quantize it again.",
+        )
+    prepared = prepare(network, example)
+    prepared.load_state_dict(RunDirectory.open(folder).require("last")["serving"])
     leave_float(prepared, report.kept_float)
     return prepared
+
+
+def _noise(*shape: int) -> Tensor:
+    return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0)).byte()
 
 
 def _demand_finished(run: RunDirectory, *, epochs: int) -> None:

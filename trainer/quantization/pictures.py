@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 import torch
@@ -25,9 +26,9 @@ from trainer.training import answer, fitting
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
-_BATCH = 32
-_SEED = 17
-_TUNING_EVERY = 4
+_BATCH: Final = 32
+_SEED: Final = 17
+_TUNING_EVERY: Final = 4
 """Of the training groups every fourth gives tuning pictures, the others calibration pictures."""
 
 
@@ -51,7 +52,7 @@ class PictureSubject:
     aside.
     """
 
-    task = "pictures"
+    task: Final = "pictures"
 
     def __init__(
         self,

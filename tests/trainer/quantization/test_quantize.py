@@ -11,9 +11,10 @@ from tests.trainer.quantization.conftest import (
     subject_of,
     with_an_outlier_channel,
 )
-from trainer.errors import DataError, TrainerError
+from trainer.errors import DataError, RunError, TrainerError
 from trainer.fit import fit
 from trainer.quantization import quantize
+from trainer.quantization.opening import restored
 from trainer.quantization.pictures import LabelledPictures, PictureSubject
 from trainer.quantization.quantize import Choice, aware_training, post_training
 from trainer.quantization.report import QuantizationReport, table
@@ -152,6 +153,18 @@ def test_ranges_follow_for_the_first_part_of_the_steps_alone(colour_network, tmp
     assert given == [15, 15, 15]
     left = [int(value) for key, value in run.require("last")["serving"].items() if key.endswith("following")]
     assert left == [0, 0, 0]
+
+
+def test_a_quantized_recipes_network_comes_back_as_it_was_judged(colour_network, tmp_path, source):
+    run = begin(tmp_path)
+    choice = Choice(budget_points=0.6, method="max", always_float=("head",), search=False)
+    subject = subject_of(colour_network)
+    report = post_training(subject, run, choice, source=source, quiet=True)
+    back = restored(colour_network, run.path, example=subject.example())
+    assert subject.judge(back) == report.judgement
+    (source / "last.pt").write_bytes(b"other weights")
+    with pytest.raises(RunError, match="trained anew"):
+        restored(colour_network, run.path, example=subject.example())
 
 
 def test_the_calibration_is_named_by_what_its_pictures_hold(colour_network, tmp_path, source):
