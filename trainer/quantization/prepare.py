@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+from torchvision.ops import FrozenBatchNorm2d
 
 from trainer.errors import TrainerError
 from trainer.quantization.layers import QuantizedLayer
@@ -24,13 +25,16 @@ def prepare(network: NetworkT, example: Tensor) -> NetworkT:
 
     Each BatchNorm behind a convolution is folded into its weight and bias first, as every runtime does.
     ``example`` is a batch as the network takes it: it shows which BatchNorm takes which convolution's
-    answer. Colour, normalisation, decoding and softmax hold no such layer and stay as they are; attention
-    stays too, as its layers are read from outside. Raises TrainerError when folding changes the answer.
+    answer, and which layers are called at all: attention reads some of its layers' weights from outside, and
+    these stay in float. Colour, normalisation, decoding and softmax hold no such layer and stay as they are.
+    A BatchNorm with no convolution before it stays too, with its statistics fixed for any further training.
+    Raises TrainerError when folding changes the answer.
     """
     prepared = copy.deepcopy(network).eval()
     prepared.requires_grad_(requires_grad=True)
     before = _answer(prepared, example)
     _fold(prepared, example)
+    _fix(prepared)
     after = _answer(prepared, example)
     size = max(float(each.abs().max()) for each in before)
     moved = max(float((new - old).abs().max()) for old, new in zip(before, after, strict=True))
@@ -39,7 +43,7 @@ def prepare(network: NetworkT, example: Tensor) -> NetworkT:
             f"Folding BatchNorm into the convolutions changes an answer by {moved:.2g}.",
             remedy="A convolution's answer is used twice: give its BatchNorm a convolution of its own.",
         )
-    _wrap(prepared)
+    _wrap(prepared, called=_called(prepared, example))
     return prepared
 
 
@@ -84,11 +88,17 @@ def _hooks(modules: list[nn.Module], hook: Any) -> Iterator[None]:  # noqa: ANN4
             handle.remove()
 
 
-def _wrap(network: nn.Module) -> None:
-    # Exact types: a class derived from these may be one whose weight another module reads.
-    found = [
-        (name, module) for name, module in network.named_modules() if type(module) in {nn.Conv2d, nn.Linear}
-    ]
+def _called(network: nn.Module, example: Tensor) -> set[nn.Module]:
+    """The convolutions and linear layers that ``example`` passes through."""
+    layers: list[nn.Module] = [each for each in network.modules() if isinstance(each, (nn.Conv2d, nn.Linear))]
+    called: set[nn.Module] = set()
+    with _hooks(layers, lambda module, _inputs, _output: called.add(module)):
+        _answer(network, example)
+    return called
+
+
+def _wrap(network: nn.Module, *, called: set[nn.Module]) -> None:
+    found = [(name, module) for name, module in network.named_modules() if module in called]
     if not found:
         raise TrainerError(
             "The network has no convolution or linear layer to quantize.", remedy="Name another run."
@@ -96,6 +106,15 @@ def _wrap(network: nn.Module) -> None:
     for name, module in found:
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             _replace(network, name, QuantizedLayer(module))
+
+
+def _fix(network: nn.Module) -> None:
+    """Give every BatchNorm that could not be folded its statistics for good."""
+    left = [(name, each) for name, each in network.named_modules() if isinstance(each, nn.BatchNorm2d)]
+    for name, norm in left:
+        fixed = FrozenBatchNorm2d(norm.num_features, eps=norm.eps)
+        fixed.load_state_dict(norm.state_dict())
+        _replace(network, name, fixed)
 
 
 def _replace(network: nn.Module, name: str, module: nn.Module) -> None:

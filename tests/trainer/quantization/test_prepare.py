@@ -5,8 +5,11 @@ from torch import Tensor, nn
 from trainer.classification.network import CellNetwork
 from trainer.detection.network import CentreNetwork
 from trainer.errors import TrainerError
+from trainer.networks.build import build_network
+from trainer.quantization.calibrate import set_ranges, watch
 from trainer.quantization.layers import QuantizedLayer, leave_float, quantized_layers
 from trainer.quantization.prepare import prepare
+from trainer.recipes.recipe import NetworkRecipe
 
 
 def with_lively_norms(network: nn.Module) -> nn.Module:
@@ -93,6 +96,45 @@ def test_attention_stays_whole_as_its_weights_are_read_from_outside():
 
     prepared = prepare(Attending(), torch.randn(1, 3, 4))
     assert list(quantized_layers(prepared)) == ["head"]
+
+
+class NormFirst(nn.Module):
+    """As DenseNet has it: the norm's input is no convolution's answer alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 1)
+        self.norm = nn.BatchNorm2d(7)
+        self.second = nn.Conv2d(7, 2, 1)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.second(torch.relu(self.norm(torch.cat((pixels, self.first(pixels)), dim=1))))
+
+
+@torch.no_grad()
+def test_a_norm_with_no_layer_before_it_keeps_its_statistics_in_training_too():
+    network = with_lively_norms(NormFirst())
+    pixels = torch.randn(4, 3, 5, 5)
+    prepared = prepare(network, pixels)
+    leave_float(prepared, quantized_layers(prepared))
+    torch.testing.assert_close(prepared.train()(pixels), network(pixels))
+    assert not any("norm" in name for name, _ in prepared.named_parameters())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("architecture", "layers"), [("resnet18", 21), ("mobilenet_v3_small", 54), ("swin_t", 29)]
+)
+def test_torchvisions_networks_are_taken_and_still_answer(architecture, layers):
+    # All their convolutions and linear layers; of Swin's the mixing ones, as attention reads its own outside.
+    torch.manual_seed(0)
+    recipe = NetworkRecipe(architecture=architecture, size_px=64, pretrained=False)
+    network = with_lively_norms(build_network(recipe, classes=3, weights=None))
+    pixels = torch.randint(0, 256, (8, 64, 64, 3)).byte()
+    prepared = prepare(network, pixels[:1])
+    assert len(quantized_layers(prepared)) == layers
+    set_ranges(prepared, watch(prepared, [pixels]), method="max")
+    assert torch.isfinite(prepared(pixels[:2]).logits).all()
 
 
 def test_a_network_without_such_layers_is_refused():
