@@ -33,11 +33,12 @@ from trainer.quantization.opening import load_quantized
 from trainer.quantization.report import QuantizationReport
 from trainer.quantization.symmetric import weight_codes
 
-CHANGED_LIMIT: Final = 0.05
+CHANGED_LIMIT: Final = 0.1
 """Largest share of answers that may be read otherwise than torch's rounding gives them.
 
 ONNX Runtime rounds biases to steps of a layer's two scales, which a float bias does not need, and adds up in
-integers; where a sum then lies between two codes it takes the other one. Seen were 2 of 100 cells.
+integers; where a sum then lies between two codes it takes the other one. Seen were 4 of 100
+cells and 44 of 3,228 answers of a detector; a layer written wrongly changes most of them.
 """
 _PAIR: Final = ("QuantizeLinear", "DequantizeLinear")
 

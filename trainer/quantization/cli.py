@@ -34,14 +34,19 @@ MethodName = Annotated[
 KeepFloat = Annotated[
     list[str] | None, typer.Option(help="A layer to leave in float whatever it costs; may be repeated.")
 ]
-CalibrationPictures = Annotated[int, typer.Option(min=MIN_PICTURES, help="Pictures to find ranges on.")]
+CalibrationPictures = Annotated[
+    int | None,
+    typer.Option(min=MIN_PICTURES, help="Pictures to find ranges on. [default: classifier 256, detector 96]"),
+]
 TuningPictures = Annotated[
-    int, typer.Option(min=MIN_PICTURES, help="Pictures, of the training part, to compare versions on.")
+    int | None,
+    typer.Option(
+        min=MIN_PICTURES,
+        help="Pictures, of the training part, to compare versions on. [default: classifier 280, detector 48]",
+    ),
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads. [default: all cores]")]
 Resume = Annotated[bool, typer.Option(help="Go on where an interrupted call stopped.")]
-_CALIBRATION_PICTURES: Final = 128
-_TUNING_PICTURES: Final = 64
 
 
 @app.command()
@@ -58,8 +63,8 @@ def ptq(
         bool, typer.Option(help="Measure every layer, and leave the worst in float to keep to the budget.")
     ] = True,
     budget: Annotated[float, typer.Option(min=0, help="Points that may be lost.")] = PTQ_BUDGET_POINTS,
-    calibration_pictures: CalibrationPictures = _CALIBRATION_PICTURES,
-    tuning_pictures: TuningPictures = _TUNING_PICTURES,
+    calibration_pictures: CalibrationPictures = None,
+    tuning_pictures: TuningPictures = None,
     threads: Threads = None,
     resume: Resume = False,
 ) -> None:
@@ -73,7 +78,7 @@ def ptq(
     place = out or run.with_name(f"{run.name}-ptq")
     wanted = _configuration(run, choice, calibration_pictures, tuning_pictures)
     _demand_place(place, wanted, resume=resume)
-    subject = _open(run, data, calibration_pictures, tuning_pictures, threads)
+    subject = _open(run, data, calibration_pictures, tuning_pictures, threads, learns=False)
     made = RunDirectory.begin(place, wanted, resume=resume)
     typer.echo(table(post_training(subject, made, choice, source=run)))
 
@@ -96,8 +101,8 @@ def qat(
     ranges: MethodName = None,
     keep_float: KeepFloat = None,
     budget: Annotated[float, typer.Option(min=0, help="Points that may be lost.")] = QAT_BUDGET_POINTS,
-    calibration_pictures: CalibrationPictures = _CALIBRATION_PICTURES,
-    tuning_pictures: TuningPictures = _TUNING_PICTURES,
+    calibration_pictures: CalibrationPictures = None,
+    tuning_pictures: TuningPictures = None,
     threads: Threads = None,
     resume: Resume = False,
 ) -> None:
@@ -113,7 +118,7 @@ def qat(
     wanted = _configuration(run, choice, calibration_pictures, tuning_pictures)
     wanted["fine_tuning"] = vars(tuning)
     _demand_place(place, wanted, resume=resume)
-    subject = _open(run, data, calibration_pictures, tuning_pictures, threads)
+    subject = _open(run, data, calibration_pictures, tuning_pictures, threads, learns=True)
     made = RunDirectory.begin(place, wanted, resume=resume)
     typer.echo(table(aware_training(subject, made, choice, tuning, source=run)))
 
@@ -129,7 +134,9 @@ def _method(name: str | None) -> Method | None:
     return known[name]
 
 
-def _open(run: Path, data: Path, calibration: int, tuning: int, threads: int | None) -> Subject:
+def _open(
+    run: Path, data: Path, calibration: int | None, tuning: int | None, threads: int | None, *, learns: bool
+) -> Subject:
     if threads is not None:
         torch.set_num_threads(threads)
     return open_subject(
@@ -137,11 +144,12 @@ def _open(run: Path, data: Path, calibration: int, tuning: int, threads: int | N
         data,
         calibration_pictures=calibration,
         tuning_pictures=tuning,
+        learns=learns,
         drawn=run.parent / "drawn-cells.npz",
     )
 
 
-def _configuration(run: Path, choice: Choice, calibration: int, tuning: int) -> dict[str, Any]:
+def _configuration(run: Path, choice: Choice, calibration: int | None, tuning: int | None) -> dict[str, Any]:
     """The run's own weights are part of what is asked for: another training is not gone on with."""
     directory = RunDirectory.open(run)
     task_of(directory)

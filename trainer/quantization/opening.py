@@ -42,34 +42,36 @@ def open_subject(
     run: Path,
     data_dir: Path,
     *,
-    calibration_pictures: int,
-    tuning_pictures: int,
+    calibration_pictures: int | None = None,
+    tuning_pictures: int | None = None,
+    learns: bool = True,
     drawn: Path | None = None,
 ) -> ClassifierSubject | DetectorSubject:
-    """A finished run with its pictures; ``drawn`` keeps the drawn cells of a classifier's training.
+    """A finished run with its pictures.
+
+    ``learns`` false spares the drawn cells of a classifier's training, which takes minutes and which only
+    a fine-tuning needs; ``drawn`` keeps them between calls. Numbers of pictures are the task's own where
+    none are given.
 
     Raises RunError when the run is of something else, or its training did not come to its end, DataError
     when its pictures are missing.
     """
     directory = RunDirectory.open(run)
     task = task_of(directory)
+    asked = {"calibration_pictures": calibration_pictures, "tuning_pictures": tuning_pictures}
+    counts = {name: count for name, count in asked.items() if count is not None}
     if task == "detector":
         _demand_finished(directory, epochs=detection.settings_of(directory).epochs)
-        return DetectorSubject(
-            run=run,
-            data_dir=data_dir,
-            calibration_pictures=calibration_pictures,
-            tuning_pictures=tuning_pictures,
-        )
+        return DetectorSubject(run=run, data_dir=data_dir, **counts)
     recipe, _ = measurements.recipe_of(directory)
     _demand_finished(directory, epochs=recipe.epochs)
-    corpus = read_corpus(data_dir, virtual_per_class=recipe.virtual_per_class, seed=recipe.seed, drawn=drawn)
-    return ClassifierSubject(
-        run=run,
-        corpus=corpus,
-        calibration_pictures=calibration_pictures,
-        tuning_pictures=tuning_pictures,
+    corpus = read_corpus(
+        data_dir,
+        virtual_per_class=recipe.virtual_per_class if learns else 0,
+        seed=recipe.seed,
+        drawn=drawn if learns else None,
     )
+    return ClassifierSubject(run=run, corpus=corpus, **counts)
 
 
 def load_quantized(folder: Path) -> nn.Module:
