@@ -149,6 +149,11 @@ class RunDirectory:
             )
         return checkpoint
 
+    def forget_checkpoints(self) -> None:
+        """Remove the checkpoints of a training whose answers are all that is wanted."""
+        for name in ("last", "best"):
+            (self.path / f"{name}.pt").unlink(missing_ok=True)
+
     def save_facts(self, facts: BaseModel) -> None:
         """Replace ``facts.json``."""
         self._replace(_FACTS, (facts.model_dump_json(indent=2) + "\n").encode())
