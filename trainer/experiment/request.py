@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from trainer.errors import RecipeError, RunError
 from trainer.fabric import FabricSettings, Precision
@@ -21,7 +21,8 @@ class Request(BaseModel):
     """Everything that decides what an experiment gives; any process on any host can go on from it.
 
     ``classes`` maps a task's classes to a collection's labels, in the place of what the recipe says.
-    ``at_most`` pictures of each class are used, by whole groups. ``folds`` is for the honest protocol.
+    ``at_most`` pictures of each class are used, drawn group by group. ``folds`` is for the honest protocol.
+    Paths become absolute, so that a process with another working folder finds the same files.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,6 +45,19 @@ class Request(BaseModel):
     keep_networks: bool = False
     """Keep each fold's trained network, not only what it answered."""
 
+    @field_validator("data")
+    @classmethod
+    def _found_from_anywhere(cls, folder: Path) -> Path:
+        return folder.absolute()
+
+    @field_validator("recipe", "weights")
+    @classmethod
+    def _file_found_from_anywhere(cls, name_or_file: str | None) -> str | None:
+        """A name stays what it is; files have a suffix, which no name of weights has."""
+        if name_or_file is None or not Path(name_or_file).suffix:
+            return name_or_file
+        return str(Path(name_or_file).absolute())
+
     def loaded(self) -> Recipe:
         """The recipe as it stands on the shelf or in its file."""
         return load_recipe(self.recipe)
@@ -53,6 +67,9 @@ class Request(BaseModel):
         recipe = apply(self.loaded(), experiment)
         if self.small:
             recipe = small(recipe)
+        if self.from_scratch and recipe.network.frozen_trunk:
+            # A trunk of noise that never learns would make every figure one of chance.
+            recipe = override(recipe, {"network.frozen_trunk": False}, where="--from-scratch")
         return override(recipe, self.changes) if self.changes else recipe
 
     def task(self, recipe: Recipe) -> Task:
@@ -70,14 +87,16 @@ class Request(BaseModel):
                 remedy="Give a --class CLASS=LABEL,LABEL for each of these.",
             )
         try:
-            return Task.model_validate({**task.model_dump(), "classes": dict(self.classes), "stand_ins": {}})
+            # In the task's order, for it numbers the classes, whatever order they were given in.
+            classes = {name: self.classes[name] for name in task.classes}
+            return Task.model_validate({**task.model_dump(), "classes": classes, "stand_ins": {}})
         except ValidationError as error:
             raise RecipeError(
-                f"--class cannot be used: {error.errors(include_url=False)[0]['msg']}.",
+                f"--class cannot be used: {_message(error)}.",
                 remedy="Give every label to one class.",
             ) from error
 
-    def fabric(self, *, devices: int = 1) -> FabricSettings:
+    def fabric(self, *, devices: int | Literal["auto"] = 1) -> FabricSettings:
         """What each training runs on."""
         return FabricSettings(accelerator=self.accelerator, devices=devices, precision=self.precision)
 
@@ -85,8 +104,7 @@ class Request(BaseModel):
         """Write ``request.json``. Raises RunError where the folder holds another request."""
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / REQUEST
-        if file.exists() and (found := Request.load(folder)) != self:
-            differing = [name for name in Request.model_fields if getattr(found, name) != getattr(self, name)]
+        if file.exists() and (differing := _differing(Request.load(folder), self)):
             raise RunError(
                 f"{folder} was begun with another request ({', '.join(differing)} differ).",
                 remedy="Give the same options to go on there, or choose another --out.",
@@ -105,3 +123,13 @@ class Request(BaseModel):
                 f"{folder / REQUEST} cannot be read: {error}.",
                 remedy="Name a folder that `leukoscope-trainer reproduce --out` made.",
             ) from error
+
+
+def _differing(one: Request, other: Request) -> list[str]:
+    """The settings in which two requests differ, as their files tell them."""
+    first, second = one.model_dump(mode="json"), other.model_dump(mode="json")
+    return [name for name in first if first[name] != second[name]]
+
+
+def _message(error: ValidationError) -> str:
+    return str(error.errors(include_url=False)[0]["msg"]).removeprefix("Value error, ")

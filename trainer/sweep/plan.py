@@ -1,38 +1,14 @@
-"""From a recipe to the cells of its sweep: what a plan is asked, and how an experiment becomes a point."""
+"""How an experiment of a recipe becomes a point of a grid."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
 from trainer.recipes.recipe import Recipe
-from trainer.sweep.cell import Cell
 from trainer.sweep.grid import Point, foresees_end
 
-Judging = Literal["honest", "published"]
 _SETTINGS = ("network", "augmentation", "training", "published_split")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlanRequest:
-    """What the command line asks for: a recipe's name or file, the data, and how it is to be judged.
-
-    ``changes`` are settings by their dotted keys, as an experiment's own (``{"training.batch": 8}``).
-    """
-
-    recipe: str
-    data: Path
-    protocol: Judging = "honest"
-    changes: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Plan(Protocol):
-    """Turns a recipe into cells; it reads what it must (recipe, number of folds) and trains nothing."""
-
-    def __call__(self, request: PlanRequest) -> tuple[Cell, ...]:
-        """The cells, always the same for the same request."""
 
 
 def point_of(recipe: Recipe, *, arguments: Mapping[str, Any]) -> Point:
