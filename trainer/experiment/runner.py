@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from scipy.special import softmax
 
 from trainer.classical.answers import fit_and_answer
 from trainer.classical.features import pixel_features
+from trainer.errors import RunError
 from trainer.evaluation.baselines import colour_statistics, nearest_neighbour
 from trainer.evaluation.distance import relative_distances
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.shifts import SHIFTS
-from trainer.experiment.protocol import Part, Sides, sides
+from trainer.experiment.noted import note, noted, replaced
+from trainer.experiment.protocol import Sides, sides
 from trainer.experiment.request import Request
 from trainer.experiment.subject import Subject, read_subject
 from trainer.fabric import FabricSettings, begin_run
@@ -35,7 +39,8 @@ from trainer.report.report import Mistake
 from trainer.report.saliency import saliency
 from trainer.run import RunDirectory
 from trainer.statistics import balanced_accuracy
-from trainer.sweep.cell import Cell, Finding
+from trainer.sweep.cell import Cell, Finding, Row
+from trainer.sweep.plan import point_of
 from trainer.sweep.run import CELLS
 from trainer.training import answer, train
 
@@ -71,10 +76,20 @@ class Kept:
 def run_fold(cell: Cell, directory: Path, *, fabric: FabricSettings | None = None) -> Mapping[str, Finding]:
     """The work of a sweep's cell. Goes on where ``directory`` shows that an earlier attempt ended.
 
-    Every experiment of the cell's rows finds figures (shares, not percent) and leaves the files of `Kept`.
+    Every experiment of the cell's rows finds figures (shares, not percent) and leaves the files of `Kept`. Of
+    several processes the first one reads and writes ``directory``, and all of them answer the same. Raises
+    RunError where the recipe, or what the collection holds, is no longer what the cell was begun with.
     """
     request = Request.model_validate(cell.arguments["request"])
+    fabric = fabric or request.fabric()
+    processes = fabric.launch()
+    known = _known(cell, directory, processes)
+    if len(known) == len(cell.rows):
+        if processes.is_global_zero and not request.keep_networks:
+            RunDirectory(path=directory).forget_checkpoints()
+        return known
     recipe = request.resolved(cell.rows[-1].experiment)
+    _demand_settings(cell, recipe)
     subject = read_subject(request, recipe)
     pixels = load_pictures(
         subject.samples, recipe.network.size_px, cache=_above(directory, CELLS) / _PICTURES
@@ -86,11 +101,37 @@ def run_fold(cell: Cell, directory: Path, *, fabric: FabricSettings | None = Non
         request=request,
         recipe=recipe,
         directory=directory,
+        processes=processes,
+    )
+    run = begin_run(
+        directory,
+        {"cell": json.loads(cell.document()), "pictures": subject.listing()},
+        resume=True,
+        fabric=fabric,
     )
     classical = recipe.experiments[0].classical
     if classical is not None:
-        return {cell.rows[-1].experiment: fold.fit_classical(classical)}
-    return fold.fit_network(cell, fabric or request.fabric())
+        return {cell.rows[-1].experiment: fold.fit_classical(classical, run)}
+    return fold.fit_network(cell.rows, known, run, fabric)
+
+
+def _known(cell: Cell, directory: Path, processes: Fabric) -> dict[str, Finding]:
+    """What earlier attempts found, as the first process reads it."""
+    noted_there = {each.experiment: noted(directory, each.experiment) for each in cell.rows}
+    known: dict[str, Finding] = processes.broadcast(
+        {name: finding for name, finding in noted_there.items() if finding is not None}
+    )
+    return known
+
+
+def _demand_settings(cell: Cell, recipe: Recipe) -> None:
+    """Refuse a recipe that was changed since the cell was planned."""
+    planned = point_of(recipe, arguments={}).arguments["settings"]
+    if planned != cell.arguments["settings"]:
+        raise RunError(
+            f"Recipe {recipe.name} has other settings now than {cell.name} was planned with.",
+            remedy="Put the recipe back as it was, or begin anew in another --out.",
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -101,42 +142,56 @@ class _Fold:
     request: Request
     recipe: Recipe
     directory: Path
+    processes: Fabric
 
-    def fit_network(self, cell: Cell, fabric: FabricSettings) -> dict[str, Finding]:
-        """Train to each checkpoint in turn, and answer there."""
-        recipe, held, learned = self.recipe, self.sides.held_out, self.sides.train
-        torch.manual_seed(recipe.training.seed)
-        network = build_network(recipe.network, classes=len(self.subject.classes), weights=self._weights())
-        run = begin_run(self.directory, {"cell": json.loads(cell.document())}, resume=True, fabric=fabric)
-        findings: dict[str, Finding] = {}
-        for row in cell.rows:
-            finding = self._known(row.experiment)
-            if finding is None:
-                training = recipe.training.model_copy(update={"epochs": row.epochs})
-                records = train(
-                    network,
-                    recipe=recipe.model_copy(update={"training": training}),
-                    pixels=learned.pixels,
-                    labels=learned.labels,
-                    held_out_pixels=held.pixels,
-                    held_out_labels=held.labels,
-                    run=run,
-                    fabric=fabric,
-                    quiet=True,
-                )
-                finding = self._answered(row.experiment, network, records[-1])
-            findings[row.experiment] = finding
-        if not self.request.keep_networks:
+    def fit_network(
+        self, rows: Sequence[Row], known: Mapping[str, Finding], run: RunDirectory, fabric: FabricSettings
+    ) -> dict[str, Finding]:
+        """Train to each checkpoint in turn, and answer there, but for what is ``known``."""
+        network = self._network()
+        findings = {
+            row.experiment: known.get(row.experiment) or self._trained_to(row, network, run, fabric)
+            for row in rows
+        }
+        if self.processes.is_global_zero and not self.request.keep_networks:
             # An AlexNet with its optimiser's state is half a gigabyte, and a grid has hundreds of folds.
             run.forget_checkpoints()
         return findings
 
-    def fit_classical(self, recipe: ClassicalRecipe) -> Finding:
+    def fit_classical(self, recipe: ClassicalRecipe, run: RunDirectory) -> Finding:
         """Fit a classical classifier and answer."""
+        return self._first_alone(partial(self._fitted, recipe, run))
+
+    def _first_alone(self, work: Callable[[], Finding]) -> Finding:
+        """What ``work`` finds, done by the first of the processes and told to the others."""
+        found = self.processes.broadcast(work() if self.processes.is_global_zero else None)
+        return cast("Finding", found)
+
+    def _trained_to(
+        self, row: Row, network: PictureNetwork, run: RunDirectory, fabric: FabricSettings
+    ) -> Finding:
+        """Train from wherever the run stands to the row's end, and answer."""
+        if self.processes.is_global_zero and len(run.metrics()) > (row.epochs or 0):
+            # A finding was lost that was there once: the network of the row's end is gone, so begin anew.
+            run.forget_checkpoints()
+        training = self.recipe.training.model_copy(update={"epochs": row.epochs})
+        records = train(
+            network,
+            recipe=self.recipe.model_copy(update={"training": training}),
+            pixels=self.sides.train.pixels,
+            labels=self.sides.train.labels,
+            held_out_pixels=self.sides.held_out.pixels,
+            held_out_labels=self.sides.held_out.labels,
+            run=run,
+            fabric=fabric,
+            quiet=True,
+        )
+        return self._first_alone(partial(self._answered, row.experiment, network, records[-1]))
+
+    def _fitted(self, recipe: ClassicalRecipe, run: RunDirectory) -> Finding:
         experiment = self.recipe.experiments[0].name
-        run = RunDirectory.begin(self.directory, {"classical": recipe.model_dump()}, resume=True)
         began = time.perf_counter()
-        learned, asked = self._features(recipe, self.sides.train), self._features(recipe, self.sides.held_out)
+        learned, asked = self._features(recipe)
         honest = self.request.protocol == "honest"
         answers = fit_and_answer(
             recipe,
@@ -152,15 +207,23 @@ class _Fold:
         predictions = self._predictions(answers.logits, np.full(len(asked), np.nan, dtype=np.float32))
         predictions.save(self.directory / Kept(experiment=experiment).predictions)
         self._keep_mistakes(experiment, predictions, None)
-        return self._finding(experiment, predictions, {})
+        return self._finding(experiment, predictions, {}, shifted=False)
 
-    def _features(self, recipe: ClassicalRecipe, part: Part) -> Scores:
+    def _features(self, recipe: ClassicalRecipe) -> tuple[Scores, Scores]:
+        """Of the training pictures, and of the held-out ones."""
+        learned, asked = self.sides.train.pixels, self.sides.held_out.pixels
         if recipe.features == "pixels":
-            return pixel_features(part.pixels, size_px=recipe.size_px)
-        network = build_network(
-            self.recipe.network, classes=len(self.subject.classes), weights=self._weights()
-        )
-        return answer(network, part.pixels).features
+            return (
+                pixel_features(learned, size_px=recipe.size_px),
+                pixel_features(asked, size_px=recipe.size_px),
+            )
+        # One network for both: what is not pretrained in it is drawn.
+        network = self.processes.to_device(self._network())
+        return answer(network, learned).features, answer(network, asked).features
+
+    def _network(self) -> PictureNetwork:
+        torch.manual_seed(self.recipe.training.seed)
+        return build_network(self.recipe.network, classes=len(self.subject.classes), weights=self._weights())
 
     def _weights(self) -> str | Path | None:
         return chosen_weights(
@@ -180,26 +243,15 @@ class _Fold:
         predictions.save(self.directory / kept.predictions)
         if self.request.protocol == "honest":
             shifted = np.stack([answer(network, shift(held)).logits for shift in SHIFTS])
-            np.save(self.directory / kept.shifted, shifted)
+            with replaced(self.directory / kept.shifted) as stream:
+                np.save(stream, shifted)
         self._keep_mistakes(experiment, predictions, network)
         figures = {
             "training_accuracy": record.get("train_accuracy"),
             "training_loss": record.get("train_loss"),
             "loss": record.get("held_out_loss"),
         }
-        finding = self._finding(experiment, predictions, figures)
-        note = {"figures": dict(finding.figures), "files": list(finding.files)}
-        (self.directory / f"{experiment}.finding.json").write_text(json.dumps(note), "utf-8")
-        return finding
-
-    def _known(self, experiment: str) -> Finding | None:
-        """What an earlier attempt found at this checkpoint, if it came so far."""
-        file = self.directory / f"{experiment}.finding.json"
-        try:
-            note = json.loads(file.read_text("utf-8"))
-        except (OSError, ValueError):
-            return None
-        return Finding(figures=note["figures"], files=tuple(note["files"]))
+        return self._finding(experiment, predictions, figures, shifted=self.request.protocol == "honest")
 
     def _predictions(self, logits: Scores, distances: Scores) -> Predictions:
         train_part, held = self.sides.train, self.sides.held_out
@@ -232,15 +284,19 @@ class _Fold:
         shown = shown_mistakes(
             chosen, classes=predictions.classes, names=predictions.names, pictures=pictures, maps=maps
         )
-        (self.directory / Kept(experiment=experiment).mistakes).write_bytes(MISTAKES.dump_json(shown))
+        with replaced(self.directory / Kept(experiment=experiment).mistakes) as stream:
+            stream.write(MISTAKES.dump_json(shown))
 
-    def _finding(self, experiment: str, predictions: Predictions, figures: Mapping[str, Any]) -> Finding:
+    def _finding(
+        self, experiment: str, predictions: Predictions, figures: Mapping[str, Any], *, shifted: bool
+    ) -> Finding:
+        """The finding, noted: from here on this experiment need not be run again."""
         named = predictions.logits.argmax(axis=1)
         kept = Kept(experiment=experiment)
         files = [kept.predictions, kept.mistakes]
-        if (self.directory / kept.shifted).exists():
+        if shifted:
             files.append(kept.shifted)
-        return Finding(
+        finding = Finding(
             figures={
                 "accuracy": float((named == predictions.labels).mean()),
                 "balanced_accuracy": balanced_accuracy(predictions.labels, named),
@@ -248,6 +304,8 @@ class _Fold:
             },
             files=tuple(files),
         )
+        note(self.directory, experiment, finding)
+        return finding
 
 
 def _above(directory: Path, name: str) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -56,6 +58,14 @@ class Subject:
             )
         )
 
+    def listing(self) -> str:
+        """SHA-256 over the pictures' names, labels and groups: the same as long as every split is."""
+        rows = [
+            [each.name, self.classes[label], int(number)]
+            for each, label, number in zip(self.samples, self.labels, self.groups, strict=True)
+        ]
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
     def fingerprint(self) -> str:
         """SHA-256 over the pictures and their classes."""
         return data_fingerprint(
@@ -82,8 +92,8 @@ def read_subject(request: Request, recipe: Recipe) -> Subject:
         kept = _at_most(chosen.labels, groups, request.at_most, seed=recipe.training.seed)
         if len(kept) < len(groups):
             chosen.left_out.append(
-                f"{len(groups) - len(kept)} pictures: at most about {request.at_most} of each class were "
-                "asked for, and whole groups of them were drawn"
+                f"{len(groups) - len(kept)} pictures: at most {request.at_most} of each class were asked "
+                f"for, drawn group by group; {len(np.unique(groups[kept]))} of {grouping.count} groups remain"
             )
     stand_in = task.stand_ins.get(collection.format)
     return Subject(
@@ -189,7 +199,10 @@ def _among(samples: Sequence[Sample], duplicates: Sequence[frozenset[Path]]) -> 
 
 
 def _at_most(labels: Labels, groups: Labels, count: int, *, seed: int) -> Labels:
-    """Indices, ascending: groups in a drawn order, as long as a class in them has not reached ``count``."""
+    """Indices, ascending: group by group in a drawn order, of each class until ``count`` are reached.
+
+    So few groups are cut, at most one for each class.
+    """
     rng = np.random.default_rng(seed)
     taken: Counter[int] = Counter()
     kept: list[int] = []
