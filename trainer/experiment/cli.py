@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 from torch.distributed import is_torchelastic_launched
@@ -24,13 +24,8 @@ from trainer.recipes.recipe import Recipe
 from trainer.recipes.shelf import load_recipe, recipe_names
 from trainer.report.write import PAGE, write_report
 from trainer.sweep.cell_directory import CellDirectory
-from trainer.sweep.executors import Executor, InThisProcess
-from trainer.sweep.processes import Processes
-from trainer.sweep.progress import ProgressLines
-from trainer.sweep.ray_cluster import RayCluster
-from trainer.sweep.run import CELLS, run_sweep
-
-INTERRUPTED: Final = 130
+from trainer.sweep.command import executor_for, go_through, status_lines
+from trainer.sweep.run import CELLS
 
 RecipeName = Annotated[str, typer.Argument(help="A recipe's name (see `recipes`), or a TOML file.")]
 DataFolder = Annotated[Path, typer.Option("--data", help="The folder of labelled pictures.")]
@@ -128,28 +123,12 @@ def reproduce(
     )
     planned = cells(request, chosen_experiments(request, only or ()))
     if status:
-        for each in planned:
-            directory = CellDirectory(path=out / CELLS / each.name)
-            failure = directory.failure()
-            typer.echo(f"{directory.state():<8} {each.name}  {failure.error if failure else ''}".rstrip())
+        for line in status_lines(planned, out=out):
+            typer.echo(line)
         return
     request.save(out)
-    executor: Executor = InThisProcess()
-    if ray is not None:
-        executor = RayCluster(address=ray, local_workers=workers, gpus=gpus_per_fold)
-    elif workers > 1 or gpus:
-        executor = Processes(workers=workers, devices=[each for each in gpus.split(",") if each])
-    try:
-        result = run_sweep(
-            planned,
-            out=out,
-            executor=executor,
-            progress=ProgressLines(total=len(planned), write=typer.echo),
-            retry_failed=retry_failed,
-        )
-    except KeyboardInterrupt:
-        typer.echo("Stopped. The same command goes on where it was.", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+    executor = executor_for(workers=workers, gpus=gpus, ray=ray, gpus_per_cell=gpus_per_fold)
+    result = go_through(planned, out=out, executor=executor, retry_failed=retry_failed)
     if result.found:
         _tell([assemble(out)], out, command=_command())
     result.require_complete()
@@ -174,7 +153,7 @@ def train(
 ) -> None:
     """Train one network on your pictures, judge it on held-out groups, and keep it.
 
-    The same under `torchrun --nproc-per-node N -m trainer.entry train ...` on many GPUs or hosts. Stopped at
+    The same under `torchrun --nproc-per-node N -m trainer.cli train ...` on many GPUs or hosts. Stopped at
     any point, the same command goes on.
     """
     request = Request(

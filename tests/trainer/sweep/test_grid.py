@@ -7,7 +7,7 @@ from trainer.recipes.recipe import ClassicalRecipe, Recipe, TrainingRecipe
 from trainer.sweep.cell import Cell, Row
 from trainer.sweep.executors import InThisProcess
 from trainer.sweep.grid import Grid, Point, foresees_end
-from trainer.sweep.plan import PlanRequest, point_of
+from trainer.sweep.plan import point_of
 from trainer.sweep.progress import ProgressLines
 from trainer.sweep.run import run_sweep
 
@@ -63,7 +63,7 @@ def test_only_a_cosine_knows_how_long_the_training_will_be(schedule, foresees):
 def losses(tmp_path, name, **changes):
     orders = tmp_path / name
     orders.mkdir()
-    cells = toy.cells(PlanRequest(recipe="toy", data=orders, changes=changes))
+    cells = toy.cells(toy.Asked(data=orders, changes=changes))
     progress = ProgressLines(total=len(cells), write=lambda _: None)
     result = run_sweep(cells, out=tmp_path / f"{name}-out", executor=InThisProcess(), progress=progress)
     begun = [cell for word, cell in toy.log_of(orders) if word == "begin"]

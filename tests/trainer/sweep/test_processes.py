@@ -14,7 +14,6 @@ from tests.trainer.sweep import toy
 from trainer.sweep.cell import Cell, Row
 from trainer.sweep.cell_directory import CellDirectory
 from trainer.sweep.executors import InThisProcess
-from trainer.sweep.plan import PlanRequest
 from trainer.sweep.processes import Processes
 from trainer.sweep.progress import ProgressLines
 from trainer.sweep.run import CELLS, RESULTS, run_sweep
@@ -22,11 +21,20 @@ from trainer.sweep.run import CELLS, RESULTS, run_sweep
 pytestmark = pytest.mark.crash
 
 COMMAND = """
+from pathlib import Path
 import typer
 from edge.command_line import run_app
-from trainer.sweep.cli import sweep_command
+from tests.trainer.sweep import toy
+from trainer.sweep.command import executor_for, go_through
 app = typer.Typer()
-app.command()(sweep_command(plan="tests.trainer.sweep.toy:cells"))
+
+@app.command()
+def sweep(data: Path, out: Path, workers: int = 1, ray: str = ""):
+    executor = executor_for(workers=workers, ray=ray or None)
+    result = go_through(toy.cells(toy.Asked(data=data)), out=out, executor=executor)
+    typer.echo(f"{len(result.found)} results")
+    result.require_complete()
+
 run_app(app)
 """
 DIES_AT_THE_NTH_FILE = """
@@ -35,7 +43,6 @@ from pathlib import Path
 from tests.trainer.sweep import toy
 from trainer.sweep import cell_directory
 from trainer.sweep.executors import InThisProcess
-from trainer.sweep.plan import PlanRequest
 from trainer.sweep.progress import ProgressLines
 from trainer.sweep.run import run_sweep
 
@@ -50,7 +57,7 @@ def to_disk(path):
         os.kill(os.getpid(), signal.SIGKILL)
 
 cell_directory._to_disk = to_disk
-cells = toy.cells(PlanRequest(recipe="toy", data=Path(sys.argv[1])))
+cells = toy.cells(toy.Asked(data=Path(sys.argv[1])))
 progress = ProgressLines(total=len(cells), write=print)
 run_sweep(cells, out=Path(sys.argv[2]), executor=InThisProcess(), progress=progress)
 """
@@ -64,7 +71,7 @@ def orders(tmp_path):
 
 
 def planned(orders):
-    return toy.cells(PlanRequest(recipe="toy", data=orders))
+    return toy.cells(toy.Asked(data=orders))
 
 
 def python(code, *arguments, **more):
@@ -80,7 +87,7 @@ def python(code, *arguments, **more):
 
 
 def command(orders, out, *more):
-    return python(COMMAND, "toy", "--data", orders, "--out", out, *more, start_new_session=True)
+    return python(COMMAND, orders, out, *more, start_new_session=True)
 
 
 def run_here(orders, out, executor=None, lines=None):

@@ -9,7 +9,6 @@ from trainer.sweep import cell_directory
 from trainer.sweep.cell import Cell, Finding, Row
 from trainer.sweep.cell_directory import CellDirectory, CellTakenError
 from trainer.sweep.executors import InThisProcess
-from trainer.sweep.plan import PlanRequest
 from trainer.sweep.progress import ProgressLines, duration
 from trainer.sweep.run import CELLS, run_sweep
 
@@ -29,7 +28,7 @@ def lines():
 @pytest.fixture
 def sweep(tmp_path, orders, lines):
     def run(cells=None, **more):
-        cells = cells or toy.cells(PlanRequest(recipe="toy", data=orders))
+        cells = cells or toy.cells(toy.Asked(data=orders))
         progress = ProgressLines(total=len(cells), write=lines.append)
         return run_sweep(cells, out=tmp_path / "out", executor=InThisProcess(), progress=progress, **more)
 
@@ -141,7 +140,7 @@ def test_a_torn_marker_does_not_count_as_done(sweep, tmp_path):
 
 def test_a_sweep_of_other_settings_does_not_go_on_in_the_same_folder(sweep, tmp_path, orders):
     sweep()
-    other = toy.cells(PlanRequest(recipe="toy", data=orders, changes={"schedule": "constant"}))
+    other = toy.cells(toy.Asked(data=orders, changes={"schedule": "constant"}))
     with pytest.raises(RunError, match=r"other settings \(arguments.schedule\)"):
         sweep(other)
 
@@ -159,7 +158,7 @@ def test_ctrl_c_leaves_the_cell_waiting_not_failed(sweep, orders, monkeypatch, t
 
 
 def test_a_cell_that_another_process_holds_is_waited_for(sweep, orders, tmp_path, lines):
-    cells = toy.cells(PlanRequest(recipe="toy", data=orders))
+    cells = toy.cells(toy.Asked(data=orders))
     directory = CellDirectory.begin(tmp_path / "out" / CELLS, cells[0])
     holder = directory.claim()
     holder.__enter__()
@@ -180,7 +179,7 @@ def test_a_cell_that_another_process_holds_is_waited_for(sweep, orders, tmp_path
 
 
 def test_a_cell_whose_holder_died_is_taken_over(sweep, orders, tmp_path):
-    cells = toy.cells(PlanRequest(recipe="toy", data=orders))
+    cells = toy.cells(toy.Asked(data=orders))
     holder = CellDirectory.begin(tmp_path / "out" / CELLS, cells[0]).claim()
     holder.__enter__()
     result = sweep(cells, pause=lambda _: holder.__exit__(None, None, None))
@@ -205,7 +204,7 @@ def test_a_finding_may_not_point_out_of_its_run(tmp_path):
 def test_two_sweeps_begun_by_mistake_share_the_cells_and_both_end_with_everything(
     tmp_path, orders, monkeypatch
 ):
-    cells = toy.cells(PlanRequest(recipe="toy", data=orders, changes={"folds": 4}))
+    cells = toy.cells(toy.Asked(data=orders, changes={"folds": 4}))
     # Both must be at a cell at the same moment before either may go on: eight cells, four meetings.
     monkeypatch.setattr(toy, "meeting", threading.Barrier(2))
     results = []

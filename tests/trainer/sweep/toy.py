@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import threading
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainer.errors import DataError
@@ -15,6 +16,14 @@ from trainer.sweep.grid import Grid, Point, foresees_end
 HERE = "tests.trainer.sweep.toy"
 EPOCHS = (2, 4, 6)
 meeting: threading.Barrier | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a test asks for: the folder of orders, and what is to differ."""
+
+    data: Path
+    changes: dict = field(default_factory=dict)
 
 
 def cells(request):
