@@ -65,7 +65,7 @@ def split_in_words(request: Request, recipe: Recipe, subject: Subject) -> str:
     shape = f"{split.folds} folds" if split.kind == "folds" else f"a hold-out of {split.test_share:.0%}"
     if request.protocol == "honest":
         words = f"{shape}; no group stands on both sides, and only training pictures were changed"
-        return f"{words}. {subject.grouping}"
+        return f"{words}. {subject.grouping[:1].upper()}{subject.grouping[1:]}."
     words = f"{shape}, by chance over pictures, as in the paper"
     if split.splits_after_augmentation:
         words += "; pictures were augmented first, so changed copies of one picture stand on both sides"
