@@ -10,6 +10,7 @@ BIN := $(TEST_ENV)/bin
 TRAINER := $(BIN)/leukoscope-trainer
 STARTER := edge/starter
 RUNS := runs/starter
+QUANTIZED := runs/quantized
 # Counts up with every starter bundle: a station takes none that is older than its own.
 RELEASE ?= 3
 QUIET := --quiet --disable-pip-version-check
@@ -17,6 +18,10 @@ COMPILE = uv pip compile --quiet --universal --generate-hashes --no-emit-index-u
 
 # Threads that spin while they wait make each other crawl where several programs share the processors.
 export OMP_WAIT_POLICY := PASSIVE
+
+# What eight bits cost, where runs were quantized. $(1): detector or classifier; $(2): a folder of real pictures.
+eight_bits = $(if $(wildcard $(QUANTIZED)/$(1)-*),$(BIN)/python benchmarks/quantization.py \
+	$(wildcard $(QUANTIZED)/$(1)-*) --pictures $(2),@echo "no quantized $(1) in $(QUANTIZED)")
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test nightly lint types schemas requirements starter-bundle benchmarks system-packages clean
@@ -47,6 +52,9 @@ benchmarks: $(TEST_DONE) ## print the tables of figures
 	$(BIN)/python benchmarks/station.py
 	$(BIN)/python benchmarks/detector.py --data $(DATA)
 	$(BIN)/python benchmarks/classifier.py --data $(DATA) $(RUNS)/classifier-folds
+	$(BIN)/python benchmarks/training.py --data $(DATA)
+	$(call eight_bits,detector,$(DATA)/bccd)
+	$(call eight_bits,classifier,$(DATA)/bccd_cells)
 
 system-packages: ## the system's programs that the suite drives; installed where that is allowed
 	@sh tests/system-packages.sh
