@@ -1,11 +1,16 @@
 """The paper's figures beside ours, of generated answers whose figures are known."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from trainer.evaluation.evaluate import evaluate
 from trainer.evaluation.predictions import Predictions
+from trainer.experiment.assemble import Assembled
 from trainer.experiment.comparison import Outcome, as_text, compared, losses_in_words, rows
+from trainer.experiment.markdown import in_markdown
+from trainer.experiment.request import Request
 from trainer.recipes.recipe import PublishedFigure, Recipe
 
 RIGHT = 9
@@ -152,3 +157,21 @@ def test_the_text_shows_paper_ours_and_difference(outcome):
     line = as_text(found).splitlines()[1]
     numbers = line.removeprefix("  VGG, accuracy (vgg-10)").split()
     assert numbers == ["81.16", "95.0", f"{found[0].low:.1f}", "to", f"{found[0].high:.1f}", "+13.8"]
+
+
+def test_the_kept_page_shows_each_protocol_in_its_column_and_what_was_not_run(outcome):
+    paper = recipe(published("accuracy", 81.16), published("accuracy", 82.0, experiment="vgg-20"))
+    honest = Assembled(
+        folder=Path("honest"),
+        request=Request(recipe="paper", data=Path("cells"), protocol="honest"),
+        recipe=paper,
+        found={},
+        outcomes={"vgg-10": outcome},
+    )
+    lines = in_markdown([honest]).splitlines()
+    first, second = (line.split("|") for line in lines[-2:])
+    assert [each.strip() for each in first[4:6]] == ["81.16", "-"]
+    assert first[6].strip().startswith("95.0 (")
+    assert [each.strip() for each in second[4:7]] == ["82", "-", "-"]
+    assert "| vgg-10 | cells, honest | 120, 12 | 0.950 (" in lines[2]
+    assert "1.000" in lines[2]

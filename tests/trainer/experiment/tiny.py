@@ -78,7 +78,7 @@ def recipe(folder: Path, *rows: str, rest: str = "", name: str = "tiny") -> Path
 def draw(file: Path, *, seed: int, red: int) -> Path:
     """Write a picture that no other seed gives, redder or less so."""
     rng = np.random.default_rng(seed)
-    pixels = cv2.resize(rng.integers(0, 140, (7, 7, 3), dtype=np.uint8), (32, 32))
+    pixels = cv2.resize(rng.integers(0, 105, (7, 7, 3), dtype=np.uint8), (32, 32))
     pixels[..., 2] = np.clip(pixels[..., 2].astype(int) + red, 0, 255)
     file.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(file), pixels)
@@ -96,7 +96,7 @@ def collection(
     for place, (label, count) in enumerate((counts or {"blast": 18, "normal": 18}).items()):
         for number in range(count):
             file = draw(
-                folder / label / f"{number:03}.png", seed=1000 * place + number, red=110 if place else 20
+                folder / label / f"{number:03}.png", seed=1000 * place + number, red=150 if place else 0
             )
             patient = patient_of(label, number) if patient_of else f"{label}-{number // 3}"
             told.append(f"{file.relative_to(folder)},{patient}")
