@@ -15,6 +15,7 @@ from trainer.evaluation.compare import compare as compare_predictions
 from trainer.evaluation.evaluation import Evaluation, Figure
 from trainer.experiment.assemble import Assembled, assemble, predictions_of, report_of
 from trainer.experiment.comparison import as_text
+from trainer.experiment.markdown import in_markdown
 from trainer.experiment.options import classes_of, settings_of
 from trainer.experiment.plan import cells, chosen_experiments
 from trainer.experiment.request import Protocol, Request
@@ -194,9 +195,13 @@ def report(
     folders: Annotated[list[Path], typer.Argument(help="Folders that `reproduce` or `train` made.")],
     *,
     out: Annotated[Path | None, typer.Option(help="Where to write it. [default: the first folder]")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file, too.")] = None,
 ) -> None:
     """Write one report of one or more folders of a recipe: the honest protocol beside the published one."""
-    _tell([assemble(each) for each in folders], out or folders[0], command=_command())
+    assembled = [assemble(each) for each in folders]
+    _tell(assembled, out or folders[0], command=_command())
+    if markdown is not None:
+        markdown.write_text(in_markdown(assembled), "utf-8")
 
 
 def compare(
