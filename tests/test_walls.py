@@ -22,9 +22,37 @@ ALLOWED = {
     "export": {"export", "trainer", "edge.engine", "edge.bundle", *GROUND},
     "fleet": {"fleet", "edge.contract", "edge.errors", "edge.command_line", "edge.broker_access"},
 }
-WORKSHOP_ONLY = {"torch", "torchvision", "onnx", "sklearn", "scipy", "matplotlib", "tqdm"}
+LEARNING = {"torch", "torchvision", "lightning_fabric", "timm", "captum"}
+WORKSHOP_ONLY = LEARNING | {
+    "PIL",
+    "httpx",
+    "jinja2",
+    "markupsafe",
+    "matplotlib",
+    "onnx",
+    "ray",
+    "scipy",
+    "sklearn",
+    "tqdm",
+    "yaml",
+}
 IO = {"socket", "sqlite3", "paho", "fastapi", "uvicorn", "subprocess", "requests", "http", "urllib"}
 PURE = ("edge/analysis", "edge/vision", "edge/contract")
+
+# The trainer's rooms, and what each knows of the others beside trainer.errors and trainer.statistics.
+ROOMS = {
+    "recipes": set(),
+    "augment": set(),
+    "networks": {"recipes"},
+    "sweep": {"recipes"},
+    "evaluation": {"augment"},
+    "report": {"evaluation", "recipes"},
+    "data": {"evaluation", "recipes"},
+    "classical": {"data", "evaluation", "recipes"},
+    "pictures": {"augment", "data", "prefetch", "recipes"},
+}
+KNOWN_BY_ALL = {"errors", "statistics"}
+WITHOUT_TORCH = ("recipes", "augment", "sweep", "evaluation", "data", "classical")
 
 
 def imports(path):
@@ -75,6 +103,45 @@ def test_pure_code_imports_no_io(folder):
         if name.split(".")[0] in IO
     ]
     assert strangers == []
+
+
+def rooms_of(path):
+    """The rooms of the trainer that a module imports."""
+    names = (name.split(".") for name in imports(path))
+    return {parts[1] for parts in names if parts[0] == "trainer" and len(parts) > 1}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_of_the_trainer_knows_no_more_than_it_may(room):
+    allowed = {room, *ROOMS[room], *KNOWN_BY_ALL}
+    known = {path: rooms_of(path) for path in modules(f"trainer/{room}")}
+    assert known
+    assert {str(path): rooms - allowed for path, rooms in known.items() if rooms - allowed} == {}
+
+
+@pytest.mark.parametrize("room", WITHOUT_TORCH)
+def test_what_reads_plans_and_judges_needs_no_torch(room):
+    shared = [REPOSITORY / "trainer" / f"{each}.py" for each in KNOWN_BY_ALL]
+    strangers = [
+        f"{path.relative_to(REPOSITORY)}: {name}"
+        for path in [*modules(f"trainer/{room}"), *shared]
+        for name in imports(path)
+        if name.split(".")[0] in LEARNING
+    ]
+    assert strangers == []
+    assert ROOMS[room] <= set(WITHOUT_TORCH), "nor by way of another room"
+
+
+def test_only_the_experiment_brings_sweep_report_and_training_together():
+    composing = {
+        path.relative_to(REPOSITORY / "trainer").parts[0]
+        for path in modules("trainer")
+        if rooms_of(path) & {"sweep", "report"}
+    }
+    assert composing == {"experiment", "sweep", "report"}
+    knowing = {path for path in modules("trainer") if "experiment" in rooms_of(path)}
+    outside = {path for path in knowing if path.parent.name != "experiment"}
+    assert outside == {REPOSITORY / "trainer" / "cli.py"}
 
 
 def test_no_module_is_named_for_nothing():
