@@ -21,6 +21,7 @@ from export.parity import parity_table
 from export.parts import signature_of
 from export.pictures import draw_cells, draw_frames, read_folder
 from export.quantize import quantize
+from export.quantized import export_quantized_run, read_quantized
 from export.trained import Trained, compare, export_trained, parity, read_trained
 from trainer.facts import ClassifierFacts, DetectorFacts
 
@@ -90,6 +91,25 @@ def quantize_command(
         OnnxRuntimeEngine(path=out, signature=signature, threads=1, precision="int8") as engine,
     ):
         agreement = compare(facts, reference=reference, engine=engine, pictures=dict(known[1::2]))
+    typer.echo(parity_table(agreement))
+    typer.echo(f"{out}: {out.stat().st_size / 1e6:.2f} MB, {agreement.agreed_share:.1%} read the same")
+
+
+@app.command()
+def int8(
+    run: Annotated[
+        Path, typer.Argument(help="Run directory that `leukoscope-trainer quantize ptq` or `qat` made.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="The INT8 ONNX file to write.")],
+    pictures: PicturesOption = None,
+    limit: LimitOption = 100,
+) -> None:
+    """Export a quantized run, a quantize/dequantize pair at each rounded layer, as TensorRT takes it.
+
+    The file is kept only if ONNX Runtime answers as torch's rounding does.
+    """
+    trained = read_quantized(run)
+    agreement = export_quantized_run(trained, path=out, pictures=_pictures(trained, pictures, limit))
     typer.echo(parity_table(agreement))
     typer.echo(f"{out}: {out.stat().st_size / 1e6:.2f} MB, {agreement.agreed_share:.1%} read the same")
 

@@ -72,4 +72,4 @@ def test_a_fault_is_a_message_and_an_exit_code(
 
 def test_help_names_every_command() -> None:
     output = CliRunner().invoke(cli.app, ["--help"]).output
-    assert all(command in output for command in ("onnx", "parity", "bundle", "inspect"))
+    assert all(command in output for command in ("onnx", "parity", "int8", "bundle", "inspect"))
