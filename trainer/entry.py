@@ -8,3 +8,7 @@ from edge.command_line import run_with_extra
 def main() -> None:
     """Run the command line."""
     run_with_extra("trainer.cli", extra="trainer")
+
+
+if __name__ == "__main__":
+    main()

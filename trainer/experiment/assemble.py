@@ -19,7 +19,7 @@ from trainer.evaluation.evaluation import Evaluation
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.shifts import SHIFTS, Shifted
 from trainer.experiment.comparison import Outcome, Row, compared, losses_in_words, rows
-from trainer.experiment.plan import cells
+from trainer.experiment.plan import begun_cells
 from trainer.experiment.protocol import fold_count, split_in_words
 from trainer.experiment.request import Request
 from trainer.experiment.runner import MISTAKES, Kept
@@ -70,12 +70,12 @@ def assemble(folder: Path) -> Assembled:
     """
     request = Request.load(folder)
     recipe = request.loaded()
-    planned = cells(request, [each.name for each in recipe.experiments])
-    by_experiment: defaultdict[str, list[Found]] = defaultdict(list)
-    for each in collect(planned, out=folder).found:
-        by_experiment[each.experiment].append(each)
+    by_experiment: defaultdict[str, dict[int, Found]] = defaultdict(dict)
+    # A fold that was run twice, alone and as a part of a longer training, gave the same answers.
+    for each in collect(begun_cells(request, folder), out=folder).found:
+        by_experiment[each.experiment][each.fold] = each
     complete = {
-        each.name: tuple(sorted(by_experiment[each.name], key=lambda one: one.fold))
+        each.name: tuple(found for _, found in sorted(by_experiment[each.name].items()))
         for each in recipe.experiments
         if len(by_experiment[each.name]) == fold_count(request, request.resolved(each.name))
     }

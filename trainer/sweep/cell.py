@@ -68,6 +68,16 @@ class Cell:
         }
         return json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
+    @classmethod
+    def of_document(cls, document: str) -> Cell:
+        """The cell that gave this `document`. Raises ValueError for anything else."""
+        try:
+            content = json.loads(document)
+            rows = tuple(Row(experiment=name, epochs=epochs) for name, epochs in content.pop("rows"))
+            return cls(rows=rows, **content)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"no document of a cell: {error}") from error
+
     @property
     def digest(self) -> str:
         """SHA-256 of the document."""

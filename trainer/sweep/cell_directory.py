@@ -27,7 +27,7 @@ from trainer.sweep.cell import Cell, Finding
 
 State = Literal["waiting", "running", "done", "failed"]
 
-_CELL: Final = "cell.json"
+CELL: Final = "cell.json"
 _FINDINGS: Final = "findings.json"
 _DONE: Final = "done.json"
 _FAILURE: Final = "failure.json"
@@ -62,10 +62,10 @@ class CellDirectory:
         """
         directory = cls(path=folder / cell.name)
         wanted = cell.document()
-        file = directory.path / _CELL
+        file = directory.path / CELL
         if not file.exists():
             directory.run.mkdir(parents=True, exist_ok=True)
-            directory._replace(_CELL, wanted)
+            directory._replace(CELL, wanted)
         elif (found := file.read_text("utf-8")) != wanted:
             changed = ", ".join(_differing(found, wanted))
             raise RunError(
