@@ -1,8 +1,8 @@
 """What eight bits cost and save: figures by class, file size, time on ONNX Runtime, run beside run.
 
-    leukoscope-trainer quantize ptq runs/classifier-folds/house --no-search --out runs/house-ptq
-    leukoscope-trainer quantize qat runs/classifier-folds/house --out runs/house-qat
-    python benchmarks/quantization.py runs/house-ptq runs/house-qat --pictures ../shared/data/bccd_cells
+    leukoscope-trainer quantize ptq runs/classifier-folds/house --no-search --out runs/quantized/classifier-ptq
+    leukoscope-trainer quantize qat runs/classifier-folds/house --out runs/quantized/classifier-qat
+    python benchmarks/quantization.py runs/quantized/classifier-* --pictures ../shared/data/bccd_cells
 
 The costs are those that quantization measured on held-out pictures. Sizes, times and the agreement of ONNX
 Runtime with torch's rounding are measured here; times are ratios to the float file, taken in turn.
