@@ -52,6 +52,10 @@ PrecisionName = Annotated[
     Precision, typer.Option("--precision", help="bf16-mixed anywhere, 16-mixed on a GPU.")
 ]
 Accelerator = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Compile = Annotated[bool, typer.Option("--compile", help="Compile the training step: for long trainings.")]
+ChannelsLast = Annotated[
+    bool, typer.Option("--channels-last", help="Lay weights out as tensor cores want them.")
+]
 Only = Annotated[
     list[str] | None, typer.Option(metavar="EXPERIMENT", help="Only this experiment; may be given again.")
 ]
@@ -93,6 +97,8 @@ def reproduce(
     from_scratch: FromScratch = False,
     precision: PrecisionName = "32-true",
     accelerator: Accelerator = "auto",
+    compile: Compile = False,  # noqa: A002 - the option's name
+    channels_last: ChannelsLast = False,
     workers: Annotated[int, typer.Option(min=1, help="Folds at a time on this machine.")] = 1,
     gpus: Annotated[str, typer.Option(help="CUDA devices to deal out to --workers, such as 0,1.")] = "",
     ray: Annotated[
@@ -121,6 +127,8 @@ def reproduce(
         from_scratch=from_scratch,
         precision=precision,
         accelerator=accelerator,
+        compile=compile,
+        channels_last=channels_last,
     )
     planned = cells(request, chosen_experiments(request, only or ()))
     if status:
@@ -151,6 +159,8 @@ def train(
     from_scratch: FromScratch = False,
     precision: PrecisionName = "32-true",
     accelerator: Accelerator = "auto",
+    compile: Compile = False,  # noqa: A002 - the option's name
+    channels_last: ChannelsLast = False,
 ) -> None:
     """Train one network on your pictures, judge it on held-out groups, and keep it.
 
@@ -172,6 +182,8 @@ def train(
         from_scratch=from_scratch,
         precision=precision,
         accelerator=accelerator,
+        compile=compile,
+        channels_last=channels_last,
         keep_networks=True,
     )
     name = chosen_experiments(request, [experiment] if experiment else ())[0]

@@ -42,6 +42,8 @@ class Request(BaseModel):
     from_scratch: bool = False
     precision: Precision = "32-true"
     accelerator: str = "auto"
+    compile: bool = False
+    channels_last: bool = False
     keep_networks: bool = False
     """Keep each fold's trained network, not only what it answered."""
 
@@ -98,7 +100,13 @@ class Request(BaseModel):
 
     def fabric(self, *, devices: int | Literal["auto"] = 1) -> FabricSettings:
         """What each training runs on."""
-        return FabricSettings(accelerator=self.accelerator, devices=devices, precision=self.precision)
+        return FabricSettings(
+            accelerator=self.accelerator,
+            devices=devices,
+            precision=self.precision,
+            compile=self.compile,
+            channels_last=self.channels_last,
+        )
 
     def save(self, folder: Path) -> None:
         """Write ``request.json``. Raises RunError where the folder holds another request."""
