@@ -24,6 +24,9 @@ data = "drawn pictures"
 experiments = [
 {experiments}
 ]
+published = [
+  {{ table = "Table 1", row = "Tiny", experiment = "*", metric = "accuracy", value = 91.25 }},
+]
 
 [tasks.detection]
 title = "ill against well"
