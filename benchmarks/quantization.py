@@ -1,7 +1,7 @@
 """What eight bits cost and save: figures by class, file size, time on ONNX Runtime, run beside run.
 
-    leukoscope-trainer quantize ptq runs/classifier-folds/house --no-search --out runs/quantized/classifier-ptq
-    leukoscope-trainer quantize qat runs/classifier-folds/house --out runs/quantized/classifier-qat
+    leukoscope-trainer quantize ptq --no-search --out runs/quantized/classifier-ptq RUN
+    leukoscope-trainer quantize qat --out runs/quantized/classifier-qat RUN
     python benchmarks/quantization.py runs/quantized/classifier-* --pictures ../shared/data/bccd_cells
 
 The costs are those that quantization measured on held-out pictures. Sizes, times and the agreement of ONNX
