@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,6 +22,7 @@ CELLS: Final = "cells"
 RESULTS: Final = "sweep.json"
 _POLL_S: Final = 1.0
 _MAX_LOSSES: Final = 3
+_NAMED: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +46,20 @@ class SweepResult:
     def require_complete(self) -> None:
         """Raises RunError, naming the cells, where some failed."""
         if self.failures:
-            lines = "\n".join(f"  {name}: {failure.error}" for name, failure in sorted(self.failures.items()))
+            by_error: defaultdict[str, list[str]] = defaultdict(list)
+            for name, failure in sorted(self.failures.items()):
+                by_error[failure.error].append(name)
+            # What is wrong with the data or the weights is wrong in every fold: it is said once.
+            lines = "\n".join(f"  {_some(names)}: {error}" for error, names in by_error.items())
             raise RunError(
                 f"{len(self.failures)} cells failed:\n{lines}\n",
                 remedy="See failure.json in their folders; --retry-failed tries them again.",
             )
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_NAMED])
+    return shown if len(names) <= _NAMED else f"{shown} and {len(names) - _NAMED} more"
 
 
 def run_sweep(
