@@ -108,7 +108,9 @@ def test_the_same_command_again_runs_nothing_and_tells_the_same(place, whole, mo
 
 
 @pytest.mark.crash
-def test_a_command_that_was_killed_ends_with_the_same_figures_when_it_is_given_again(place, whole):
+def test_a_command_that_was_killed_ends_with_the_same_figures_when_it_is_given_again(
+    place, whole, monkeypatch
+):
     process = begun(place, "reproduce", "--protocol", "honest", out="killed")
     metrics = place / "killed" / "cells" / ROW / "fold-0" / "run" / "metrics.jsonl"
     while not (metrics.exists() and metrics.read_text()):
@@ -118,7 +120,8 @@ def test_a_command_that_was_killed_ends_with_the_same_figures_when_it_is_given_a
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert not (place / "killed" / ROW).exists()
-    reproduced(place, "killed")
+    monkeypatch.chdir(place)
+    invoked("--protocol", "honest", out="killed")
     assert_same_figures(place / "killed", whole[0])
 
 
