@@ -21,11 +21,14 @@ from trainer.sweep.run import CELLS, RESULTS, run_sweep
 pytestmark = pytest.mark.crash
 
 COMMAND = """
+import signal
 from pathlib import Path
 import typer
 from edge.command_line import run_app
 from tests.trainer.sweep import toy
 from trainer.sweep.command import executor_for, go_through
+# A suite that was itself begun in the background has SIGINT ignored, and hands that on.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 app = typer.Typer()
 
 @app.command()
@@ -238,6 +241,7 @@ def test_threads_are_shared_and_devices_dealt_out_among_workers(tmp_path):
         for number in range(2)
     )
     before = dict(os.environ)
+    handler = signal.getsignal(signal.SIGINT)
     result = run_sweep(
         cells,
         out=tmp_path,
@@ -249,7 +253,7 @@ def test_threads_are_shared_and_devices_dealt_out_among_workers(tmp_path):
     assert [each["OMP_NUM_THREADS"] for each in seen] == [share, share]
     assert {each["CUDA_VISIBLE_DEVICES"] for each in seen} <= {"5", "7"}
     assert dict(os.environ) == before
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_no_worker_outlives_its_sweep(orders, tmp_path):
