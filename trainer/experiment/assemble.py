@@ -107,13 +107,19 @@ def predictions_of(folder: Path, experiment: str) -> Predictions:
 def report_of(assembled: Sequence[Assembled], *, command: str) -> Report:
     """One report of one or more folders of one recipe: the honest protocol beside the published one, say.
 
-    Raises RunError for folders of different recipes.
+    Raises RunError for folders of different recipes or collections.
     """
     first = assembled[0]
     if others := {each.recipe.name for each in assembled} - {first.recipe.name}:
         raise RunError(
             f"One report cannot tell of {first.recipe.name} and of {', '.join(sorted(others))}.",
             remedy="Name folders of one recipe.",
+        )
+    if elsewhere := {each.request.data for each in assembled} - {first.request.data}:
+        # Its page describes one collection, and counts its pictures.
+        raise RunError(
+            f"One report cannot tell of {first.request.data} and of {', '.join(sorted(map(str, elsewhere)))}.",
+            remedy="Name folders of one collection.",
         )
     found = [(each, each.rows()) for each in assembled]
     sections = [_section(each, name, shown, command) for each, shown in found for name in each.outcomes]

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trainer.errors import RunError
 from trainer.evaluation.evaluate import evaluate
 from trainer.evaluation.predictions import Predictions
-from trainer.experiment.assemble import Assembled
+from trainer.experiment.assemble import Assembled, report_of
 from trainer.experiment.comparison import Outcome, as_text, compared, losses_in_words, rows
 from trainer.experiment.markdown import in_markdown
 from trainer.experiment.request import Request
@@ -175,3 +176,18 @@ def test_the_kept_page_shows_each_protocol_in_its_column_and_what_was_not_run(ou
     assert [each.strip() for each in second[4:7]] == ["82", "-", "-"]
     assert "| vgg-10 | cells, honest | 120, 12 | 0.950 (" in lines[2]
     assert "1.000" in lines[2]
+
+
+def test_one_report_of_two_collections_is_refused():
+    folders = [
+        Assembled(
+            folder=Path(name),
+            request=Request(recipe="paper", data=Path(name)),
+            recipe=recipe(),
+            found={},
+            outcomes={},
+        )
+        for name in ("home", "abroad")
+    ]
+    with pytest.raises(RunError, match=r"home and of .*abroad.*one collection"):
+        report_of(folders, command="report")
