@@ -118,7 +118,8 @@ def report_of(assembled: Sequence[Assembled], *, command: str) -> Report:
     if elsewhere := {each.request.data for each in assembled} - {first.request.data}:
         # Its page describes one collection, and counts its pictures.
         raise RunError(
-            f"One report cannot tell of {first.request.data} and of {', '.join(sorted(map(str, elsewhere)))}.",
+            f"One report cannot tell of {first.request.data} and of "
+            f"{', '.join(sorted(map(str, elsewhere)))}.",
             remedy="Name folders of one collection.",
         )
     found = [(each, each.rows()) for each in assembled]
