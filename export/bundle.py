@@ -23,6 +23,7 @@ from edge.contract.manifest import (
     Data,
     DataSource,
     Detector,
+    FilePrecision,
     GoldenSet,
     Manifest,
     Precision,
@@ -51,9 +52,9 @@ class Ingredients:
 
     name: str
     release: int
-    detector_files: Mapping[Precision, Path]
+    detector_files: Mapping[FilePrecision, Path]
     detector_facts: DetectorFacts
-    classifier_files: Mapping[Precision, Path]
+    classifier_files: Mapping[FilePrecision, Path]
     classifier_facts: ClassifierFacts
     golden: GoldenPictures
 

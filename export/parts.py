@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from edge.contract.manifest import Classifier, DataSource, Detector, Precision
+from edge.contract.manifest import Classifier, DataSource, Detector, FilePrecision
 from edge.engine.signature import Signature, classifier_signature, detector_signature
 from trainer.facts import ClassifierFacts, DetectorFacts
 
@@ -15,17 +15,17 @@ Facts = DetectorFacts | ClassifierFacts
 PartT = TypeVar("PartT", bound=BaseModel)
 
 
-def file_name(role: str, precision: Precision) -> str:
+def file_name(role: str, precision: FilePrecision) -> str:
     """What the file of a network is called in every bundle."""
     return f"{role}.onnx" if precision == "fp32" else f"{role}.{precision}.onnx"
 
 
-def detector_part(facts: DetectorFacts, *, precisions: Iterable[Precision] = ("fp32",)) -> Detector:
+def detector_part(facts: DetectorFacts, *, precisions: Iterable[FilePrecision] = ("fp32",)) -> Detector:
     """The manifest's word on a detector."""
     return _part(Detector, facts, {each: file_name("detector", each) for each in sorted(precisions)})
 
 
-def classifier_part(facts: ClassifierFacts, *, precisions: Iterable[Precision] = ("fp32",)) -> Classifier:
+def classifier_part(facts: ClassifierFacts, *, precisions: Iterable[FilePrecision] = ("fp32",)) -> Classifier:
     """The manifest's word on a classifier."""
     return _part(Classifier, facts, {each: file_name("classifier", each) for each in sorted(precisions)})
 
@@ -47,7 +47,7 @@ def joined_sources(*groups: tuple[DataSource, ...]) -> tuple[DataSource, ...]:
     return tuple(joined.values())
 
 
-def _part(kind: type[PartT], facts: BaseModel, files: Mapping[Precision, str]) -> PartT:
+def _part(kind: type[PartT], facts: BaseModel, files: Mapping[FilePrecision, str]) -> PartT:
     """Facts and manifest name the same things the same way; whatever both know is taken over."""
     shared = facts.model_dump(mode="json", include=set(kind.model_fields) - {"files"})
     return kind.model_validate({"files": dict(files), **shared})

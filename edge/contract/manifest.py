@@ -26,7 +26,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
 RelativePath = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*(/[A-Za-z0-9_][A-Za-z0-9_.\-]*)*$")
 ]
-Precision = Literal["fp32", "int8"]
+FilePrecision = Literal["fp32", "int8"]
+"""What a bundle may hold a file of a network in."""
+
+Precision = Literal["fp32", "fp16", "int8"]
+"""What a network may run in. FP16 has no file of its own: an engine is built in it from the FP32 file."""
 
 
 class _Part(BaseModel):
@@ -100,7 +104,7 @@ class Detector(_Part):
     brought to it. ``thresholds`` holds one per kind.
     """
 
-    files: Annotated[Mapping[Precision, RelativePath], Field(min_length=1)]
+    files: Annotated[Mapping[FilePrecision, RelativePath], Field(min_length=1)]
     input: InputGeometry
     um_per_px: Annotated[float, Field(gt=0)]
     kinds: Annotated[tuple[ObjectKind, ...], Field(min_length=1)]
@@ -122,7 +126,7 @@ class Classifier(_Part):
     distribution: neither takes part in the differential under a class name.
     """
 
-    files: Annotated[Mapping[Precision, RelativePath], Field(min_length=1)]
+    files: Annotated[Mapping[FilePrecision, RelativePath], Field(min_length=1)]
     input: InputGeometry
     class_set: str
     classes: Annotated[tuple[str, ...], Field(min_length=2)]

@@ -14,7 +14,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state
 from typing_extensions import Self
 
 from edge.bundle import Bundle
-from edge.contract.manifest import Precision, RelativePath
+from edge.contract.manifest import FilePrecision, Precision, RelativePath
 from edge.engine.protocol import Outputs
 from edge.engine.signature import Signature, classifier_signature, detector_signature
 from edge.errors import EngineError
@@ -174,13 +174,14 @@ def classifier_engine(*, bundle: Bundle, threads: int, precision: Precision = "f
     )
 
 
-def _file(files: Mapping[Precision, RelativePath], *, precision: Precision, role: str) -> RelativePath:
-    if precision not in files:
-        raise EngineError(
-            f"The bundle has no {precision} {role}.",
-            remedy=f"Set the precision to one it has: {', '.join(sorted(files))}.",
-        )
-    return files[precision]
+def _file(files: Mapping[FilePrecision, RelativePath], *, precision: Precision, role: str) -> RelativePath:
+    for each, file in files.items():
+        if each == precision:
+            return file
+    raise EngineError(
+        f"The bundle has no {precision} {role}.",
+        remedy=f"Set the precision to one it has: {', '.join(sorted(files))}.",
+    )
 
 
 def _mismatch(declared: _Declared, *, dtype: str, shape: tuple[int, ...], what: str) -> str | None:
