@@ -21,7 +21,8 @@ class Request(BaseModel):
     """Everything that decides what an experiment gives; any process on any host can go on from it.
 
     ``classes`` maps a task's classes to a collection's labels, in the place of what the recipe says.
-    ``at_most`` pictures of each class are used, drawn group by group. ``folds`` is for the honest protocol.
+    ``at_most`` pictures of each class are used, drawn evenly from its groups. ``folds`` is for the honest
+    protocol.
     Paths become absolute, so that a process with another working folder finds the same files.
     """
 

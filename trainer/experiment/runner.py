@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 
 import numpy as np
 import torch
+from joblib import Memory
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
@@ -29,10 +30,11 @@ from trainer.experiment.protocol import Sides, sides
 from trainer.experiment.request import Request
 from trainer.experiment.subject import Subject, read_subject
 from trainer.fabric import FabricSettings, begin_run
+from trainer.facts import fingerprint
 from trainer.networks.build import build_network, chosen_weights
 from trainer.networks.picture import PictureNetwork
 from trainer.pictures.store import load_pictures
-from trainer.recipes.recipe import ClassicalRecipe, Recipe
+from trainer.recipes.recipe import ClassicalRecipe, NetworkRecipe, Recipe
 from trainer.report.gallery import shown_mistakes
 from trainer.report.mistakes import worst_mistakes
 from trainer.report.report import Mistake
@@ -46,6 +48,7 @@ from trainer.training import answer, train
 
 Scores = NDArray[np.float32]
 Labels = NDArray[np.int64]
+Pixels = NDArray[np.uint8]
 
 MISTAKES: Final = TypeAdapter(tuple[Mistake, ...])
 _PICTURES: Final = "pictures"
@@ -217,18 +220,39 @@ class _Fold:
                 pixel_features(learned, size_px=recipe.size_px),
                 pixel_features(asked, size_px=recipe.size_px),
             )
-        # One network for both: what is not pretrained in it is drawn.
-        network = self.processes.to_device(self._network())
-        return answer(network, learned).features, answer(network, asked).features
+        # Every classical row of a fold asks for the same features, each in a cell of its own.
+        kept = Memory(_above(self.directory, CELLS) / _PICTURES, verbose=0)
+        both = kept.cache(_network_features, ignore=["processes"])(
+            learned,
+            asked,
+            network=self.recipe.network.model_dump_json(),
+            classes=len(self.subject.classes),
+            weights=self._weights(),
+            weights_digest=self._weights_digest(),
+            seed=self.recipe.training.seed,
+            processes=self.processes,
+        )
+        return cast("tuple[Scores, Scores]", both)
 
     def _network(self) -> PictureNetwork:
-        torch.manual_seed(self.recipe.training.seed)
-        return build_network(self.recipe.network, classes=len(self.subject.classes), weights=self._weights())
+        return _drawn(
+            self.recipe.network,
+            classes=len(self.subject.classes),
+            weights=self._weights(),
+            seed=self.recipe.training.seed,
+        )
 
     def _weights(self) -> str | Path | None:
         return chosen_weights(
             self.recipe.network, weights=self.request.weights, from_scratch=self.request.from_scratch
         )
+
+    def _weights_digest(self) -> str | None:
+        """Of a file of weights, so that another one under its name gives other features; None for a name."""
+        weights = self._weights()
+        if weights is None or not Path(weights).is_file():
+            return None
+        return fingerprint([(Path(weights), "weights")])
 
     def _answered(self, experiment: str, network: PictureNetwork, record: Mapping[str, Any]) -> Finding:
         held = self.sides.held_out.pixels
@@ -306,6 +330,29 @@ class _Fold:
         )
         note(self.directory, experiment, finding)
         return finding
+
+
+def _drawn(recipe: NetworkRecipe, *, classes: int, weights: str | Path | None, seed: int) -> PictureNetwork:
+    """A network before its training; what is not pretrained in it is drawn from the seed."""
+    torch.manual_seed(seed)
+    return build_network(recipe, classes=classes, weights=weights)
+
+
+def _network_features(
+    learned: Pixels,
+    asked: Pixels,
+    *,
+    network: str,
+    classes: int,
+    weights: str | Path | None,
+    weights_digest: str | None,  # noqa: ARG001 - part of what the features are kept under
+    seed: int,
+    processes: Fabric,
+) -> tuple[Scores, Scores]:
+    """Features of two sets of pictures by one network, told by its recipe's JSON."""
+    recipe = NetworkRecipe.model_validate_json(network)
+    built = processes.to_device(_drawn(recipe, classes=classes, weights=weights, seed=seed))
+    return answer(built, learned).features, answer(built, asked).features
 
 
 def _above(directory: Path, name: str) -> Path:

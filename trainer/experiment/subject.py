@@ -93,7 +93,8 @@ def read_subject(request: Request, recipe: Recipe) -> Subject:
         if len(kept) < len(groups):
             chosen.left_out.append(
                 f"{len(groups) - len(kept)} pictures: at most {request.at_most} of each class were asked "
-                f"for, drawn group by group; {len(np.unique(groups[kept]))} of {grouping.count} groups remain"
+                f"for, drawn evenly from the groups; {len(np.unique(groups[kept]))} of {grouping.count} "
+                "remain"
             )
     stand_in = task.stand_ins.get(collection.format)
     return Subject(
@@ -199,18 +200,21 @@ def _among(samples: Sequence[Sample], duplicates: Sequence[frozenset[Path]]) -> 
 
 
 def _at_most(labels: Labels, groups: Labels, count: int, *, seed: int) -> Labels:
-    """Indices, ascending: group by group in a drawn order, of each class until ``count`` are reached.
+    """Indices, ascending: of each class ``count``, spread over all its groups as evenly as they allow.
 
-    So few groups are cut, at most one for each class.
+    What pictures of one group share tells little more the second time, and intervals are as wide as groups
+    are few: so no group is left away while another gives more.
     """
     rng = np.random.default_rng(seed)
-    taken: Counter[int] = Counter()
     kept: list[int] = []
-    for each in rng.permutation(np.unique(groups)):
-        members = np.flatnonzero(groups == each)
-        for label in np.unique(labels[members]):
-            of_class = members[labels[members] == label]
-            room = count - taken[int(label)]
-            kept += of_class[: max(0, room)].tolist()
-            taken[int(label)] += min(len(of_class), max(0, room))
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        turns = rng.permutation(int(groups.max()) + 1)
+        seen: Counter[int] = Counter()
+        rounds: list[tuple[int, int, int]] = []
+        for index in members.tolist():
+            group_of_it = int(groups[index])
+            rounds.append((seen[group_of_it], int(turns[group_of_it]), index))
+            seen[group_of_it] += 1
+        kept += [index for _, _, index in sorted(rounds)[:count]]
     return np.array(sorted(kept), dtype=np.int64)

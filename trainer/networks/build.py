@@ -17,6 +17,9 @@ from trainer.recipes.recipe import PLAIN_CNN, HiddenLayer, NetworkRecipe
 
 _NO_MEAN: Final = (0.0, 0.0, 0.0)
 _NO_DEVIATION: Final = (1.0, 1.0, 1.0)
+_NOT_DRAWN: Final = ("alexnet",)
+"""Of torchvision, without normalisation layers and without first weights of its own: under torch's default
+numbers a picture fades from layer to layer, and nothing is learned. VGG and all later ones draw theirs."""
 
 
 def build_network(recipe: NetworkRecipe, *, classes: int, weights: str | Path | None) -> PictureNetwork:
@@ -35,6 +38,8 @@ def build_network(recipe: NetworkRecipe, *, classes: int, weights: str | Path | 
         trunk = known_trunk(
             recipe.architecture, replaces=recipe.replaces, size_px=recipe.size_px, weights=weights
         )
+        if weights is None and recipe.architecture in _NOT_DRAWN:
+            _begin(trunk.layers)
     hidden, width = _hidden(recipe.hidden, width=trunk.width)
     if recipe.dropout:
         hidden.append(nn.Dropout(recipe.dropout))

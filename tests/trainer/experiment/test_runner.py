@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tests.trainer.experiment import tiny
+from trainer import training
 from trainer.errors import RunError
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.shifts import SHIFTS
@@ -12,6 +13,7 @@ from trainer.experiment import runner, subject
 from trainer.experiment.plan import cells
 from trainer.experiment.runner import MISTAKES, Kept, run_fold
 from trainer.run import RunDirectory
+from trainer.sweep.run import CELLS
 
 PIXELS = 'features = "pixels", classifier = "k-nearest", neighbours = 3, size_px = 8'
 FEATURES = 'features = "network", classifier = "svm-linear", standardise = true'
@@ -238,6 +240,18 @@ def test_a_classical_classifier_answers_for_what_it_never_saw(tmp_path, data, cl
     assert set(found["once"].files) == {f"once.{name}" for name in ("predictions.npz", "mistakes.json")}
     assert found == again
     assert_same_answers(directory, other, "once")
+
+
+def test_rows_that_ask_for_the_same_features_share_them(tmp_path, data, monkeypatch):
+    rows = tiny.experiment("first", classical=FEATURES), tiny.experiment("second", classical=FEATURES)
+    recipe_file = tiny.recipe(tmp_path, *rows, rest=tiny.HOLDOUT)
+    planned = cells(tiny.request(recipe_file, data), ["first", "second"])
+    asked = []
+    monkeypatch.setattr(runner, "answer", lambda *given: asked.append(1) or training.answer(*given))
+    for cell in planned:
+        run_fold(cell, tmp_path / "out" / CELLS / cell.name)
+    assert len(planned) == 2
+    assert len(asked) == 2  # the training pictures, and the held-out ones, once
 
 
 def test_a_classical_fold_that_is_done_is_not_fitted_again(tmp_path, data, monkeypatch):
