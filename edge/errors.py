@@ -69,3 +69,15 @@ class PageError(LeukoscopeError):
     """A page that cannot be served: its port is taken or not allowed."""
 
     exit_code = 69  # EX_UNAVAILABLE
+
+
+class DeliveryError(LeukoscopeError):
+    """An update that cannot be brought: its source is away, unreadable, too slow or offers nothing of it."""
+
+    exit_code = 69  # EX_UNAVAILABLE
+
+
+class UntrustedError(DeliveryError):
+    """An update that must not be taken: a signature, hash, length, version, date or name is not right."""
+
+    exit_code = 65  # EX_DATAERR
