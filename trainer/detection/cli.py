@@ -12,9 +12,11 @@ import torch
 import typer
 
 from trainer.data.bccd import Split
-from trainer.detection import report, training
+from trainer.detection import collected_report, report, training
+from trainer.detection.collected import BoxedCollection, part_pictures
+from trainer.detection.kinds import kinds_asked
 from trainer.detection.training import Settings
-from trainer.errors import TrainerError
+from trainer.errors import RunError, TrainerError
 from trainer.run import RunDirectory
 
 app = typer.Typer(no_args_is_help=True, help="The detector: white cells, red cells and platelets in a field.")
@@ -38,8 +40,33 @@ def fit(
     from_scratch: Annotated[bool, typer.Option(help="Begin with random weights, on purpose.")] = False,
     begin_with: Annotated[Path | None, typer.Option(help="Begin with the network of this run.")] = None,
     lists: Annotated[
-        list[str] | None, typer.Option("--list", help="BCCD list to train on: train, val.")
+        list[str] | None, typer.Option("--list", help="BCCD list to train on: train, val. [default: train]")
     ] = None,
+    collection: Annotated[
+        Path | None,
+        typer.Option(help="Your own pictures with boxes (Pascal VOC, COCO, YOLO), in the place of BCCD."),
+    ] = None,
+    layout: Annotated[
+        str | None, typer.Option("--format", help="Their layout, where the folder does not tell.")
+    ] = None,
+    kinds: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--kind",
+            metavar="LABEL=KIND,...",
+            help="What a label is: WBC, RBC, platelet, or nothing. [default: by its name]",
+        ),
+    ] = None,
+    um_per_px: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="How wide their pixels are. [default: by the red cells' boxes]"),
+    ] = None,
+    held_out: Annotated[
+        float, typer.Option(min=0.01, max=0.9, help="Share of their objects to judge by, in whole groups.")
+    ] = BoxedCollection.held_out,
+    skip_broken: Annotated[
+        bool, typer.Option("--skip-broken", help="Leave broken files out and say so, instead of stopping.")
+    ] = False,
     epochs: Annotated[int, typer.Option(min=1)] = Settings.epochs,
     rate: Annotated[float, typer.Option(help="Learning rate of the heads.")] = Settings.rate,
     batch_size: Annotated[int, typer.Option(min=1)] = Settings.batch_size,
@@ -58,7 +85,40 @@ def fit(
     seed: Annotated[int, typer.Option()] = Settings.seed,
     resume: Annotated[bool, typer.Option(help="Go on after the last whole epoch of --out.")] = False,
 ) -> None:
-    """Train on BCCD, cells of other laboratories and the virtual slide; Ctrl-C stops, --resume goes on."""
+    """Train on BCCD, cells of other laboratories and the virtual slide; Ctrl-C stops, --resume goes on.
+
+    With --collection, on your own pictures and the virtual slide. Patients, slides or blocks of them are held
+    out whole, and `evaluate` judges by these.
+    """
+    asked = None
+    if collection is not None:
+        if lists:
+            raise TrainerError(
+                "--list is of BCCD, and --collection takes its place.", remedy="Give one of the two."
+            )
+        asked = BoxedCollection(
+            folder=collection.absolute(),
+            format=layout,
+            broken="skip" if skip_broken else "fatal",
+            kinds=kinds_asked(kinds or []),
+            um_per_px=um_per_px,
+            held_out=held_out,
+            seed=seed,
+        )
+        typer.echo(part_pictures(asked).in_words())
+    elif stray := [
+        name
+        for name, given in (
+            ("--kind", kinds),
+            ("--format", layout),
+            ("--um-per-px", um_per_px),
+            ("--skip-broken", skip_broken),
+        )
+        if given
+    ]:
+        raise TrainerError(
+            f"{', '.join(stray)} speaks of a collection, and none is given.", remedy="Name it: --collection."
+        )
     if threads is not None:
         torch.set_num_threads(threads)
     # Scenes are drawn in one thread of their own; more of them would only wait for the network's.
@@ -66,21 +126,26 @@ def fit(
     settings = Settings(
         weights=None if from_scratch else weights or os.fspath(data / "weights" / "mobilenet_v2.pth"),
         begin_with=begin_with,
-        lists=_splits(lists or ["train"]),
+        lists=_splits(lists or ["train"]) if asked is None else (),
         epochs=epochs,
         rate=rate,
         batch_size=batch_size,
         virtual_fields=virtual_fields,
         real_share=real_share,
-        virtual_share=(1 - real_share) / 2,
-        cell_share=(1 - real_share) / 2,
+        virtual_share=(1 - real_share) / (2 if asked is None else 1),
+        cell_share=(1 - real_share) / 2 if asked is None else 0.0,
         natural=natural,
         usual=usual,
         evaluate_every=evaluate_every,
         seed=seed,
+        collection=asked,
     )
-    run = RunDirectory.begin(out, dataclasses.asdict(settings), resume=resume)
-    training.train(settings, training.read(settings, data), run)
+    configuration = dataclasses.asdict(settings)
+    if asked is None:
+        del configuration["collection"]  # so runs that were begun before there was such a setting go on
+    pictures = training.read(settings, data)
+    run = RunDirectory.begin(out, configuration, resume=resume)
+    training.train(settings, pictures, run)
     typer.echo(f"Trained: {out}. Now: leukoscope-trainer detector evaluate {out}")
 
 
@@ -95,8 +160,18 @@ def evaluate(
         ),
     ] = None,
 ) -> None:
-    """Measure on BCCD's val list and on other laboratories' held-out cells; writes facts.json."""
-    if figures_from is None:
+    """Measure on BCCD's val list and on other laboratories' held-out cells; writes facts.json.
+
+    A run of your own collection is measured on the groups that were held out of it.
+    """
+    own = report.settings_of(RunDirectory.open(run)).collection is not None
+    if own and figures_from is not None:
+        raise RunError(
+            f"{run} held groups out of its own collection.", remedy="Evaluate it without --figures-from."
+        )
+    if own:
+        facts = collected_report.measured_facts(run, data)
+    elif figures_from is None:
         facts = report.measured_facts(run, data)
     else:
         facts = report.inherited_facts(run, data, measured=figures_from)

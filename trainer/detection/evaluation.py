@@ -36,9 +36,13 @@ _BATCH: Final = 4
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluation:
-    """What a detector reached on fully labelled frames; mappings by kind, ``mean`` over the kinds."""
+    """What a detector reached on labelled frames; mappings by kind, ``mean`` over the kinds.
+
+    A kind of which no frame has a labelled object is in none of the mappings. ``groups`` were redrawn whole.
+    """
 
     frames: int
+    groups: int
     objects: dict[ObjectKind, int]
     precision: dict[ObjectKind, Interval]
     mean: Interval
@@ -92,17 +96,27 @@ def find(detect: Detect, frames: Sequence[LabelledFrame], *, scaled: bool = Fals
 
 
 def evaluate(
-    found: Sequence[Found], frames: Sequence[LabelledFrame], *, replicates: int = 1000
+    found: Sequence[Found],
+    frames: Sequence[LabelledFrame],
+    *,
+    groups: NDArray[np.int64] | None = None,
+    replicates: int = 1000,
 ) -> Evaluation:
-    """Average precision at IoU 0.5 by kind with intervals over frames, and score limits near the best F1."""
-    matches = matched(found, frames)
-    *each, mean = bootstrap(matches, replicates=replicates)
+    """Average precision at IoU 0.5 by kind with intervals over groups, and score limits near the best F1.
+
+    ``groups`` (frames,) number what frames come from; without them each frame stands for itself.
+    """
+    matches = {
+        kind: part for kind, part in zip(KINDS, matched(found, frames), strict=True) if part.labelled.any()
+    }
+    *each, mean = bootstrap(list(matches.values()), groups=groups, replicates=replicates)
     return Evaluation(
         frames=len(frames),
-        objects={kind: int(part.labelled.sum()) for kind, part in zip(KINDS, matches, strict=True)},
-        precision=dict(zip(KINDS, each, strict=True)),
+        groups=len(frames) if groups is None else len(np.unique(groups)),
+        objects={kind: int(part.labelled.sum()) for kind, part in matches.items()},
+        precision=dict(zip(matches, each, strict=True)),
         mean=mean,
-        operating={kind: operating_point(part) for kind, part in zip(KINDS, matches, strict=True)},
+        operating={kind: operating_point(part) for kind, part in matches.items()},
     )
 
 

@@ -111,14 +111,22 @@ def average_precision(matches: Matches, counts: NDArray[np.int64] | None = None)
     return float((np.diff(hits, prepend=0) * envelope).sum() / positives)
 
 
-def bootstrap(matches: Sequence[Matches], *, seed: int = 0, replicates: int = _REPLICATES) -> list[Interval]:
-    """Average precision of each kind, and last their mean, with percentile intervals over frames.
+def bootstrap(
+    matches: Sequence[Matches],
+    *,
+    groups: NDArray[np.int64] | None = None,
+    seed: int = 0,
+    replicates: int = _REPLICATES,
+) -> list[Interval]:
+    """Average precision of each kind, and last their mean, with percentile intervals over groups of frames.
 
-    Frames are drawn with replacement, the same ones for every kind. Each kind needs a labelled object.
+    Whole groups are drawn with replacement, the same ones for every kind; without ``groups`` (frames,) each
+    frame is one. Each kind needs a labelled object; draws that have none of it do not count.
     """
     rng = np.random.default_rng(seed)
     frames = len(matches[0].labelled)
-    drawn = rng.multinomial(frames, np.full(frames, 1 / frames), size=replicates)
+    names, group_of = np.unique(np.arange(frames) if groups is None else groups, return_inverse=True)
+    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=replicates)[:, group_of]
     counted = [np.ones(frames, dtype=drawn.dtype), *drawn]
     rows = np.array([[average_precision(each, counts) for each in matches] for counts in counted])
     return [percentile_interval(column) for column in (*rows.T, rows.mean(axis=1))]

@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from edge.contract.manifest import DataSource, InputGeometry, Metric, Threshold
+from pydantic import TypeAdapter, ValidationError
+
+from edge.contract.manifest import InputGeometry, Metric, Threshold
 from edge.contract.taxonomy import ObjectKind
 from trainer.data.bccd import Bccd
-from trainer.data.cells import read_pbc_aml, sources
+from trainer.data.cells import read_pbc_aml
 from trainer.data.frames import KINDS, LabelledFrame
-from trainer.data.samples import Sample
 from trainer.data.shared_ground import sharing_ground
-from trainer.detection import training
+from trainer.detection.collected import BoxedCollection
 from trainer.detection.compose import UM_PER_PX
 from trainer.detection.deploy import MAX_OBJECTS, load
 from trainer.detection.evaluation import Detect, Evaluation, central_recall, evaluate, find, torch_detect
 from trainer.detection.network import HEIGHT_PX, WIDTH_PX
 from trainer.detection.precision import F1_SLACK, Found, OperatingPoint
+from trainer.detection.provenance import provenance, recipe_in_words
 from trainer.detection.sources import central_cell_frames, held_out_cells, virtual_frames
 from trainer.detection.training import Settings
 from trainer.errors import RunError
-from trainer.facts import DetectorFacts, combined_fingerprint, fingerprint
+from trainer.facts import DetectorFacts
 from trainer.run import RunDirectory
 from trainer.statistics import Interval
 
-_VIRTUAL_TEST_SEEDS: Final = range(2_000_000, 2_000_040)
+VIRTUAL_TEST_SEEDS: Final = range(2_000_000, 2_000_040)
+_COLLECTION: Final[TypeAdapter[BoxedCollection | None]] = TypeAdapter(BoxedCollection | None)
 _SPLIT: Final = (
     "BCCD's own lists: trained on `train`, judged on `val`. Frames of one smear may be in both; the "
     "dataset does not say, but registration finds val frames that overlap with train frames, and the "
@@ -60,14 +62,17 @@ def measured_facts(run_dir: Path, data_dir: Path) -> DetectorFacts:
     """
     refuse_if_seen(run_dir)
     metrics, evaluation = measure(torch_detect(load(run_dir)), data_dir)
-    return _facts(
+    return facts_of(
         run_dir,
         data_dir,
         metrics=metrics,
-        thresholds={kind: _threshold(point) for kind, point in evaluation.operating.items()},
+        thresholds={
+            kind: threshold(point, chosen_on="BCCD's val list")
+            for kind, point in evaluation.operating.items()
+        },
         recipe=(
-            f"{' Then '.join(_recipe(run) for run in lineage(run_dir))} Scale, side, mosaic, stain, light, "
-            "lens and file varied. Figures are those of the last epoch, not of the best."
+            f"{lineage_in_words(run_dir)} Scale, side, mosaic, stain, light, lens and file varied. Figures "
+            "are those of the last epoch, not of the best."
         ),
     )
 
@@ -82,14 +87,14 @@ def inherited_facts(run_dir: Path, data_dir: Path, *, measured: Path) -> Detecto
             remedy="Quote the figures of the run that it began with.",
         )
     facts = RunDirectory.open(measured).facts(DetectorFacts)
-    return _facts(
+    return facts_of(
         run_dir,
         data_dir,
         metrics=facts.metrics,
         thresholds=facts.thresholds,
         recipe=(
-            f"{facts.recipe} The network shipped went on from there: {_recipe(run)} Nothing was left to "
-            "judge it on, so every figure and threshold is the earlier network's, on frames new to it."
+            f"{facts.recipe} The network shipped went on from there: {_in_words(run)} Nothing was left "
+            "to judge it on, so every figure and threshold is the earlier network's, on frames new to it."
         ),
     )
 
@@ -111,14 +116,30 @@ def lineage(run_dir: Path) -> list[RunDirectory]:
     return runs
 
 
+def lineage_in_words(run_dir: Path) -> str:
+    """How a run, and before it those that it goes back to, were trained."""
+    return " Then ".join(_in_words(run) for run in lineage(run_dir))
+
+
 def settings_of(run: RunDirectory) -> Settings:
     """The settings a run was begun with. Raises RunError when it is not a detector's."""
     found: dict[str, Any] = run.configuration()
     if "lists" not in found or not set(found) <= {field.name for field in dataclasses.fields(Settings)}:
         raise RunError(f"{run.path} is not a detector's run.", remedy="Name a run of `detector fit`.")
     begin_with = found.get("begin_with")
+    try:
+        collection = _COLLECTION.validate_python(found.get("collection"))
+    except ValidationError as error:
+        raise RunError(
+            f"{run.path} does not tell its collection: {error}.", remedy="Train the run anew."
+        ) from error
     return Settings(
-        **{**found, "lists": tuple(found["lists"]), "begin_with": Path(begin_with) if begin_with else None}
+        **{
+            **found,
+            "lists": tuple(found["lists"]),
+            "begin_with": Path(begin_with) if begin_with else None,
+            "collection": collection,
+        }
     )
 
 
@@ -145,7 +166,7 @@ def measure(detect: Detect, data_dir: Path) -> tuple[tuple[Metric, ...], Evaluat
                 measured_on=f"held-out single cells, {laboratory}: a box over the middle",
             )
         )
-    virtual = virtual_frames(_VIRTUAL_TEST_SEEDS)
+    virtual = virtual_frames(VIRTUAL_TEST_SEEDS)
     metrics += precision_metrics(
         evaluate(find(detect, virtual), virtual), measured_on="virtual slide, unseen fields"
     )
@@ -170,12 +191,11 @@ def table(metrics: Sequence[Metric]) -> str:
         (
             each.name,
             f"{each.value:.3f}",
-            f"{each.low:.3f} to {each.high:.3f}",
+            "-" if each.low is None or each.high is None else f"{each.low:.3f} to {each.high:.3f}",
             str(each.samples),
             each.measured_on,
         )
         for each in metrics
-        if each.low is not None and each.high is not None
     ]
     rows.insert(0, ("figure", "value", "95% interval", "objects", "measured on"))
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
@@ -184,18 +204,21 @@ def table(metrics: Sequence[Metric]) -> str:
     )
 
 
-def precision_metrics(evaluation: Evaluation, *, measured_on: str) -> list[Metric]:
+def precision_metrics(evaluation: Evaluation, *, measured_on: str, grouped_by: str = "frame") -> list[Metric]:
     """Average precision by kind and its mean, as a manifest quotes them."""
     every = sum(evaluation.objects.values())
     named = [("mAP50", evaluation.mean, every)]
-    named += [(f"AP50 {kind.value}", evaluation.precision[kind], evaluation.objects[kind]) for kind in KINDS]
+    named += [
+        (f"AP50 {kind.value}", evaluation.precision[kind], evaluation.objects[kind])
+        for kind in evaluation.precision
+    ]
     return [
         _metric(
             f"detector {name}",
             estimate,
             samples=samples,
-            groups=evaluation.frames,
-            grouped_by="frame",
+            groups=evaluation.groups,
+            grouped_by=grouped_by,
             measured_on=measured_on,
         )
         for name, estimate, samples in named
@@ -205,11 +228,12 @@ def precision_metrics(evaluation: Evaluation, *, measured_on: str) -> list[Metri
 def _metric(
     name: str, estimate: Interval, *, samples: int, groups: int | None, grouped_by: str, measured_on: str
 ) -> Metric:
+    alone = groups == 1  # redrawing one group tells nothing
     return Metric(
         name=name,
         value=round(estimate.value, 4),
-        low=round(estimate.low, 4),
-        high=round(estimate.high, 4),
+        low=None if alone else round(estimate.low, 4),
+        high=None if alone else round(estimate.high, 4),
         samples=samples,
         groups=groups,
         grouped_by=grouped_by,
@@ -217,35 +241,29 @@ def _metric(
     )
 
 
-def _threshold(point: OperatingPoint) -> Threshold:
+def threshold(point: OperatingPoint, *, chosen_on: str) -> Threshold:
+    """A limit as a manifest states it, never rounded up."""
     return Threshold(
         value=math.floor(point.score * 1000) / 1000,
         operating_point=(
-            f"lowest limit with an F1 within {F1_SLACK:g} of the best on BCCD's val list: F1 {point.f1:.3f}, "
+            f"lowest limit with an F1 within {F1_SLACK:g} of the best on {chosen_on}: F1 {point.f1:.3f}, "
             f"precision {point.precision:.3f}, recall {point.recall:.3f}"
         ),
     )
 
 
-def _facts(
+def facts_of(
     run_dir: Path,
     data_dir: Path,
     *,
     metrics: tuple[Metric, ...],
     thresholds: Mapping[ObjectKind, Threshold],
     recipe: str,
+    split: str = _SPLIT,
+    limits: tuple[str, ...] = _LIMITS,
 ) -> DetectorFacts:
-    bccd = Bccd(folder=data_dir / "bccd")
-    cells, _ = held_out_cells(read_pbc_aml(data_dir))
-    seen = [settings_of(run) for run in lineage(run_dir)]
-    names = sorted({name for each in seen for split in each.lists for name in bccd.names(split)})
-    fields = max(each.virtual_fields for each in seen)
-    virtual = DataSource(
-        name="Leukoscope virtual slide",
-        licence="Apache-2.0",
-        attribution="generated by this software",
-        samples=fields,
-    )
+    """The facts of a run beside its figures: input, sources, fingerprint."""
+    seen = provenance([settings_of(run) for run in lineage(run_dir)], data_dir)
     return DetectorFacts(
         input=InputGeometry(width_px=WIDTH_PX, height_px=HEIGHT_PX),
         um_per_px=UM_PER_PX,
@@ -253,34 +271,13 @@ def _facts(
         max_objects=MAX_OBJECTS,
         thresholds=thresholds,
         metrics=metrics,
-        sources=(bccd.source(samples=len(names)), *sources(tuple(cells)), virtual),
-        fingerprint=_fingerprint(bccd, names, cells, fields),
-        split=_SPLIT,
-        limits=_LIMITS,
+        sources=seen.sources,
+        fingerprint=seen.fingerprint,
+        split=split,
+        limits=limits,
         recipe=recipe,
     )
 
 
-def _fingerprint(bccd: Bccd, names: Sequence[str], cells: Sequence[Sample], fields: int) -> str:
-    virtual = f"virtual slide, {fields} fields from seeds {training.VIRTUAL_SEED} and {training.CROWDED_SEED}"
-    parts = [
-        fingerprint((bccd.image_file(name), bccd.label_file(name).read_text("utf-8")) for name in names),
-        fingerprint((cell.file, "WBC in the middle") for cell in cells),
-        hashlib.sha256(virtual.encode()).hexdigest(),
-    ]
-    return combined_fingerprint(parts)
-
-
-def _recipe(run: RunDirectory) -> str:
-    settings, trained = settings_of(run), run.require("last")["epoch"] + 1
-    planned = f" of {settings.epochs} planned" if trained < settings.epochs else ""
-    begun = Path(settings.weights).name if settings.weights else "random weights"
-    boxed = "boxed by stain"
-    if settings.begin_with:
-        begun, boxed = "there", "boxed by the network so far"
-    return (
-        f"{trained} epochs{planned} from {begun} on BCCD ({' and '.join(settings.lists)}), single cells "
-        f"{boxed} and {settings.virtual_fields} virtual fields; a share of {settings.natural:g} in their "
-        f"own colours, {settings.usual:g} near the usual scale; AdamW at {settings.rate:g}, cosine, moving "
-        f"average {settings.average_decay:g}."
-    )
+def _in_words(run: RunDirectory) -> str:
+    return recipe_in_words(settings_of(run), trained=run.require("last")["epoch"] + 1)

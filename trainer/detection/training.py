@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from trainer.augment.recipe import donor_of
 from trainer.data.bccd import Bccd, Split
 from trainer.data.cells import read_pbc_aml
 from trainer.data.frames import KINDS, LabelledFrame
+from trainer.detection.collected import BoxedCollection, part_pictures
 from trainer.detection.compose import Composer, Pool
 from trainer.detection.deploy import DeployableDetector, load
 from trainer.detection.evaluation import central_recall, find, matched, torch_detect
@@ -44,6 +46,7 @@ _DONORS: Final = 240
 class Settings:
     """One training. Shares are those of the scenes that show each origin; they are set in proportion.
 
+    ``lists`` are those of BCCD; with a ``collection`` there are none, and its frames take their place.
     ``weights`` begins from a pretrained trunk (None: from noise); ``begin_with`` from another run's network.
     ``rate`` is the heads' learning rate, the trunk's is ``trunk_share`` of it; ``frozen_stages`` of it keep
     what they came with, unless that is noise. ``natural`` is the share of scenes that keep their colours,
@@ -68,6 +71,7 @@ class Settings:
     usual: float = 0.35
     evaluate_every: int = 4
     seed: int = 0
+    collection: BoxedCollection | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,16 +90,19 @@ def read(settings: Settings, data_dir: Path) -> Pictures:
 
     A training that begins with another run lets that run's detector box the single cells anew.
     """
-    bccd = Bccd(folder=data_dir / "bccd")
+    real, judged = taught_and_judged(settings, data_dir)
     train_cells, held_cells = held_out_cells(read_pbc_aml(data_dir)) if settings.cell_share else ([], [])
-    real = [frame for name in settings.lists for frame in bccd.frames(name)]
-    if not real:
-        raise DataError("There are no frames to train on.", remedy="Name the list train, or train and val.")
     count = settings.virtual_fields if settings.virtual_share else 0
     crowded = round(count * _CROWDED_SHARE)
     cells = central_cell_frames(train_cells)
     if settings.begin_with:
         cells = relabelled(cells, find(torch_detect(load(settings.begin_with)), cells))
+    labelled = frozenset().union(*(frame.labelled for frame in real))
+    if not count and (untaught := [kind.value for kind in KINDS if kind not in labelled]):
+        raise DataError(
+            f"Nothing teaches what {' and '.join(untaught)} look like: no label stands for them.",
+            remedy="Mix in fields of the virtual slide, which has them all: --virtual-fields 200.",
+        )
     return Pictures(
         real=real,
         virtual=[
@@ -103,9 +110,26 @@ def read(settings: Settings, data_dir: Path) -> Pictures:
             *crowded_frames(range(CROWDED_SEED, CROWDED_SEED + crowded)),
         ],
         cells=cells,
-        judged=bccd.frames("val"),
+        judged=judged,
         judged_cells=central_cell_frames(held_cells[::3]),
     )
+
+
+def taught_and_judged(
+    settings: Settings, data_dir: Path
+) -> tuple[Sequence[LabelledFrame], Sequence[LabelledFrame]]:
+    """The frames with boxes to train on, and those to judge by: of a collection of one's own, or of BCCD.
+
+    Raises DataError when there are none.
+    """
+    if settings.collection is not None:
+        parted = part_pictures(settings.collection)
+        return parted.train_frames(), parted.held_out_frames()
+    bccd = Bccd(folder=data_dir / "bccd")
+    real = [frame for name in settings.lists for frame in bccd.frames(name)]
+    if not real:
+        raise DataError("There are no frames to train on.", remedy="Name the list train, or train and val.")
+    return real, bccd.frames("val")
 
 
 def train(
@@ -177,8 +201,11 @@ def judge(network: nn.Module, pictures: Pictures) -> dict[str, float]:
         raise TypeError("the detector's recipe trains a CentreNetwork")
     detect = torch_detect(DeployableDetector(network=network))
     each = [average_precision(part) for part in matched(find(detect, pictures.judged), pictures.judged)]
-    values = {f"ap50_{kind.value}": value for kind, value in zip(KINDS, each, strict=True)}
-    values[SCORE] = sum(each) / len(each)
+    # A kind that nobody labelled in the judged frames has no precision, and none in the mean.
+    values = {
+        f"ap50_{kind.value}": value for kind, value in zip(KINDS, each, strict=True) if not math.isnan(value)
+    }
+    values[SCORE] = sum(values.values()) / len(values)
     if pictures.judged_cells:
         found = find(detect, pictures.judged_cells)
         values["cell_recall"] = central_recall(

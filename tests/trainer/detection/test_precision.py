@@ -88,6 +88,17 @@ def test_the_interval_holds_the_value_and_is_a_point_where_every_frame_is_alike(
     assert mean.value == pytest.approx((first.value + 1) / 2)
 
 
+def test_frames_of_one_group_are_redrawn_together_so_the_interval_is_wider():
+    bad_slide = [found((A, 0.9), (FAR, 0.95))] * 10
+    answers = [*bad_slide, *[found((A, 0.9), (B, 0.8))] * 50]
+    matches = match(answers, [labels(A, B)] * 60, kind=0)
+    (alone, _), (together, _) = (
+        bootstrap([matches], groups=groups, replicates=300) for groups in (None, np.arange(60) // 10)
+    )
+    assert alone.value == together.value
+    assert together.high - together.low > 1.5 * (alone.high - alone.low)
+
+
 def test_the_limit_with_the_operating_point_by_hand():
     point = operating_point(match([found((A, 0.9), (B, 0.6), (FAR, 0.5))], [labels(A, B)], kind=0))
     assert (point.precision, point.recall, point.f1) == (1, 1, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -86,22 +87,27 @@ def boxed_reading(
         identity = identities.find(picture.file, gathering)
         if identity is None:
             continue
-        kept.append(picture)
-        for box in picture.boxes:
+        known = replace(
+            picture,
+            part=identity.part or picture.part,
+            laboratory=identity.laboratory or laboratory,
+            patient=identity.patient,
+            slide=identity.slide,
+        )
+        kept.append(known)
+        for box in known.boxes:
             gathering.add(
-                Sample(
-                    file=picture.file,
-                    label=box.label,
-                    laboratory=identity.laboratory or laboratory,
-                    series=identity.laboratory or laboratory,
-                    number=number,
-                    patient=identity.patient,
-                    slide=identity.slide,
-                    box_px=box.box_px,
-                ),
-                part=identity.part or picture.part,
+                replace(_whole(known, number=number), label=box.label, box_px=box.box_px), part=known.part
             )
     return gathering.reading(pictures=tuple(kept), licence=licence or licence_beside(sight.folder))
+
+
+def whole_pictures(pictures: Iterable[AnnotatedPicture]) -> tuple[Sample, ...]:
+    """Each picture as one sample without a label, numbered by its place, to tell which may not be parted.
+
+    Those without a box are among them: no cell speaks for such a picture.
+    """
+    return tuple(_whole(each, number=number) for number, each in enumerate(pictures, start=1))
 
 
 def labelled_frames(
@@ -122,3 +128,15 @@ def labelled_frames(
             kinds=np.asarray([KINDS.index(kinds[each.label]) for each in boxes], dtype=np.int64),
             labelled=frozenset(kinds.values()),
         )
+
+
+def _whole(picture: AnnotatedPicture, *, number: int) -> Sample:
+    return Sample(
+        file=picture.file,
+        label="",
+        laboratory=picture.laboratory,
+        series=picture.laboratory,
+        number=number,
+        patient=picture.patient,
+        slide=picture.slide,
+    )

@@ -40,11 +40,17 @@ class LabelledBox:
 
 @dataclass(frozen=True, kw_only=True)
 class AnnotatedPicture:
-    """A picture with all its boxes, perhaps none; ``part`` is the collection's own list that it stands in."""
+    """A picture with all its boxes, perhaps none; ``part`` is the collection's own list that it stands in.
+
+    ``laboratory`` is empty until it is known; ``patient`` and ``slide`` are None where nobody tells them.
+    """
 
     file: Path
     boxes: tuple[LabelledBox, ...]
     part: str | None = None
+    laboratory: str = ""
+    patient: str | None = None
+    slide: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
