@@ -20,6 +20,7 @@ from edge.engine.protocol import Engine, Outputs
 from edge.engine.signature import Signature
 from edge.frame import Pixels
 from export.errors import ParityError
+from export.recipe_run import PictureFacts, compare_answers
 
 PARITY_LIMIT: Final = 1e-3
 """Largest allowed difference of an FP32 graph; what was seen on one processor is below 1e-4."""
@@ -86,6 +87,14 @@ def classifier_parity(
             for place, name in enumerate(pictures)
         )
     )
+
+
+def picture_parity(
+    *, reference: Engine, engine: Engine, facts: PictureFacts, pictures: Mapping[str, Pixels]
+) -> Agreement:
+    """How far ``engine`` lies from ``reference`` on pictures of a recipe's size, by name."""
+    expected, found = _answers(reference, engine, pictures)
+    return Agreement(differences=compare_answers(expected, found, facts=facts, names=tuple(pictures)))
 
 
 def demand_parity(agreement: Agreement, *, role: str, limit: float = PARITY_LIMIT) -> None:

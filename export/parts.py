@@ -9,9 +9,11 @@ from pydantic import BaseModel
 
 from edge.contract.manifest import Classifier, DataSource, Detector, FilePrecision
 from edge.engine.signature import Signature, classifier_signature, detector_signature
+from export.recipe_run import PictureFacts
 from trainer.facts import ClassifierFacts, DetectorFacts
 
-Facts = DetectorFacts | ClassifierFacts
+StationFacts = DetectorFacts | ClassifierFacts
+Facts = StationFacts | PictureFacts
 PartT = TypeVar("PartT", bound=BaseModel)
 
 
@@ -32,6 +34,8 @@ def classifier_part(facts: ClassifierFacts, *, precisions: Iterable[FilePrecisio
 
 def signature_of(facts: Facts) -> Signature:
     """What the graph of the network must take and give."""
+    if isinstance(facts, PictureFacts):
+        return facts.signature
     if isinstance(facts, DetectorFacts):
         return detector_signature(detector_part(facts))
     return classifier_signature(classifier_part(facts))

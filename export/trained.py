@@ -15,10 +15,12 @@ from edge.engine.onnxruntime import OnnxRuntimeEngine
 from edge.engine.protocol import Engine
 from edge.frame import Pixels
 from export.onnx import export_onnx
-from export.parity import TorchEngine, classifier_parity, demand_parity, detector_parity
+from export.parity import TorchEngine, classifier_parity, demand_parity, detector_parity, picture_parity
 from export.parts import Facts, classifier_part, detector_part, signature_of
+from export.recipe_run import PictureFacts, PictureGraph
 from trainer.classification.deploy import load as load_classifier
 from trainer.detection.deploy import load as load_detector
+from trainer.experiment.kept_network import keeps_networks, kept_network
 from trainer.facts import ClassifierFacts, DetectorFacts
 from trainer.run import RunDirectory
 
@@ -32,7 +34,7 @@ class Trained:
 
     @property
     def role(self) -> str:
-        """``detector`` or ``classifier``."""
+        """``detector``, ``classifier``, or ``pictures`` for a recipe's network."""
         return self.facts.task
 
 
@@ -44,8 +46,15 @@ class _Task(BaseModel):
     task: Literal["detector", "classifier"]
 
 
-def read_trained(run: Path) -> Trained:
-    """The network and facts of a run of either kind. Raises RunError when ``run`` is not finished."""
+def read_trained(run: Path, *, experiment: str | None = None, fold: int | None = None) -> Trained:
+    """The network and facts of a run of any kind. Raises RunError when ``run`` is not finished.
+
+    ``experiment`` and ``fold`` (from 0) choose in a folder where a recipe's training kept several networks.
+    """
+    if keeps_networks(run):
+        kept = kept_network(run, experiment=experiment, fold=fold)
+        network = kept.network()
+        return Trained(network=PictureGraph(network), facts=PictureFacts.of(network, classes=kept.classes))
     directory = RunDirectory.open(run)
     if directory.facts(_Task).task == "detector":
         return Trained(network=load_detector(run), facts=directory.facts(DetectorFacts))
@@ -78,6 +87,8 @@ def parity(trained: Trained, *, path: Path, pictures: Mapping[str, Pixels], thre
 
 def compare(facts: Facts, *, reference: Engine, engine: Engine, pictures: Mapping[str, Pixels]) -> Agreement:
     """How far ``engine`` lies from ``reference``, whichever kind of network both run."""
+    if isinstance(facts, PictureFacts):
+        return picture_parity(reference=reference, engine=engine, facts=facts, pictures=pictures)
     if isinstance(facts, DetectorFacts):
         return detector_parity(
             reference=reference, engine=engine, detector=detector_part(facts), pictures=pictures
