@@ -1,0 +1,164 @@
+"""A bundle is brought whole and as it was signed, from metadata that only ever get newer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge.bundle import open_bundle
+from edge.contract.manifest import MANIFEST_NAME
+from edge.errors import DeliveryError
+from edge.update.delivery import SignedDelivery
+from edge.update.protocol import CancelledError, Delivery, Offer
+from tests.edge.bundles import FILES, manifest_content, write_bundle, write_files, write_manifest
+from tests.edge.update.simulator import Simulator
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Simulator:
+    simulator = Simulator()
+    simulator.add_bundle(write_bundle(tmp_path / "published"))
+    return simulator
+
+
+@pytest.fixture
+def station(repository: Simulator, tmp_path: Path) -> Station:
+    return Station(repository, tmp_path / "station")
+
+
+class Station:
+    """A station's side: its state, its trusted root, and the bundle it fetches into."""
+
+    def __init__(self, repository: Simulator, place: Path) -> None:
+        self.repository = repository
+        self.place = place
+        self.into = place / "partial"
+        place.mkdir()
+        (place / "root.json").write_bytes(repository.roots[0])
+
+    def delivery(self, *, ring: str = "stable", known: tuple[Path, ...] = ()) -> SignedDelivery:
+        return SignedDelivery(
+            source=self.repository.source,
+            trusted_root=self.place / "root.json",
+            state=self.place / "state",
+            ring=ring,
+            known_bundles=lambda: known,
+        )
+
+
+def fetch(delivery: Delivery, offer: Offer | None, *, into: Path) -> list[tuple[int, int]]:
+    """Fetch it and return the progress that was told."""
+    assert offer is not None
+    told: list[tuple[int, int]] = []
+    delivery.fetch(
+        offer, into=into, progress=lambda done, total: told.append((done, total)), cancelled=lambda: False
+    )
+    return told
+
+
+def second_release(directory: Path, *, files: dict[str, bytes]) -> Path:
+    write_files(directory, files)
+    write_manifest(directory, {**manifest_content(files), "release": 4})
+    return directory
+
+
+def test_a_published_bundle_arrives_whole(station: Station) -> None:
+    delivery = station.delivery()
+    offer = delivery.newest()
+    assert offer is not None
+    told = fetch(delivery, offer, into=station.into)
+    bundle = open_bundle(station.into)
+    assert (offer.name, offer.release, offer.id) == ("probe", 3, bundle.manifest.id)
+    assert {name: bundle.path(name).read_bytes() for name in FILES} == FILES
+    assert told == sorted(told)
+    assert told[-1] == (offer.size_bytes, offer.size_bytes)
+    assert offer.size_bytes == sum(each.stat().st_size for each in station.into.rglob("*") if each.is_file())
+
+
+def test_nothing_is_offered_to_another_ring(station: Station) -> None:
+    assert station.delivery(ring="trial").newest() is None
+
+
+def test_the_highest_release_of_the_ring_is_offered(station: Station, tmp_path: Path) -> None:
+    second = second_release(tmp_path / "second", files=FILES)
+    station.repository.add_bundle(second, rings=("trial",))
+    stable, trial = station.delivery().newest(), station.delivery(ring="trial").newest()
+    assert stable is not None
+    assert trial is not None
+    assert (stable.release, trial.release) == (3, 4)
+
+
+def test_files_that_did_not_change_are_not_fetched_again(station: Station, tmp_path: Path) -> None:
+    first = tmp_path / "published"
+    second = second_release(tmp_path / "second", files={**FILES, "detector.onnx": b"a better detector"})
+    station.repository.add_bundle(second)
+    delivery = station.delivery(known=(tmp_path / "absent", first))
+    offer = delivery.newest()
+    station.repository.asked.clear()
+    fetch(delivery, offer, into=station.into)
+    assert open_bundle(station.into).manifest.release == 4
+    assert len([each for each in station.repository.asked if "/files/" in each]) == 1
+
+
+def test_a_spoilt_file_at_hand_is_fetched_instead(station: Station, tmp_path: Path) -> None:
+    known = write_bundle(tmp_path / "known")
+    (known / "detector.onnx").write_bytes(b"A detector" * 50)
+    delivery = station.delivery(known=(known,))
+    fetch(delivery, delivery.newest(), into=station.into)
+    open_bundle(station.into)
+
+
+def test_an_interrupted_fetch_goes_on_where_it_was(station: Station) -> None:
+    delivery = station.delivery()
+    offer = delivery.newest()
+    assert offer is not None
+    files_seen = iter(range(3))
+    with pytest.raises(CancelledError):
+        delivery.fetch(
+            offer,
+            into=station.into,
+            progress=lambda _done, _total: None,
+            cancelled=lambda: next(files_seen, None) is None,
+        )
+    assert not (station.into / MANIFEST_NAME).exists()
+    there = [each for each in station.into.rglob("*") if each.is_file() and ".incoming" not in each.parts]
+    assert there
+    assert all(FILES[each.relative_to(station.into).as_posix()] == each.read_bytes() for each in there)
+    station.repository.asked.clear()
+    again = station.delivery()
+    fetch(again, offer, into=station.into)
+    fetched = [each for each in station.repository.asked if "/files/" in each]
+    assert len(fetched) == len(FILES) - len(there)
+    open_bundle(station.into)
+
+
+def test_a_spoilt_file_of_an_earlier_attempt_is_replaced(station: Station) -> None:
+    station.into.mkdir()
+    (station.into / "detector.onnx").write_bytes(b"b detector" * 50)
+    delivery = station.delivery()
+    fetch(delivery, delivery.newest(), into=station.into)
+    open_bundle(station.into)
+
+
+def test_a_stranger_in_the_directory_is_named_and_left(station: Station) -> None:
+    station.into.mkdir()
+    (station.into / "thesis.tex").write_bytes(b"years of work")
+    delivery = station.delivery()
+    with pytest.raises(DeliveryError, match=r"thesis\.tex is no file of the release.*Empty"):
+        fetch(delivery, delivery.newest(), into=station.into)
+    assert (station.into / "thesis.tex").read_bytes() == b"years of work"
+
+
+def test_a_withdrawn_offer_is_not_fetched(station: Station, tmp_path: Path) -> None:
+    delivery = station.delivery()
+    offer = delivery.newest()
+    station.repository.add_bundle(tmp_path / "published", rings=("trial",))
+    with pytest.raises(DeliveryError, match="does not offer probe release 3 to the ring 'stable' any more"):
+        fetch(station.delivery(), offer, into=station.into)
+
+
+def test_a_missing_trusted_root_is_named_with_the_remedy(station: Station) -> None:
+    (station.place / "root.json").unlink()
+    with pytest.raises(DeliveryError, match=r"trusted root .*root\.json cannot be read.*Copy"):
+        station.delivery().newest()
