@@ -73,7 +73,7 @@ class ClassifierSubject:
         named = logits.argmax(dim=1).numpy()
         return Tuned(signals=(logits, features), points=100 * balanced_accuracy(self._tuning[1], named))
 
-    def judge(self, network: nn.Module) -> Judgement | None:
+    def judge(self, network: nn.Module, *, against: nn.Module | None = None) -> Judgement | None:
         """The loss of balanced accuracy and of recalls on the held-out blocks' cells as they are."""
         held_out = self._split.held_out
         if not held_out:
@@ -83,7 +83,7 @@ class ClassifierSubject:
         groups = self._corpus.blocks_of(held_out)
         total, each = classifier_costs(
             [picture.label for picture in pictures],
-            before=_answers(self.network, pixels)[0].argmax(dim=1).numpy(),
+            before=_answers(against or self.network, pixels)[0].argmax(dim=1).numpy(),
             after=_answers(network, pixels)[0].argmax(dim=1).numpy(),
             classes=CLASSES,
             groups=groups,

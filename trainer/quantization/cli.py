@@ -10,7 +10,7 @@ import typer
 
 from trainer.errors import TrainerError
 from trainer.quantization.calibrate import METHODS, MIN_PICTURES, Method
-from trainer.quantization.opening import open_subject, task_of
+from trainer.quantization.opening import open_subject, source_run, task_of
 from trainer.quantization.quantize import Choice, aware_training, post_training, weights_digest
 from trainer.quantization.report import PTQ_BUDGET_POINTS, QAT_BUDGET_POINTS, table
 from trainer.quantization.subject import FineTuning, Subject
@@ -20,9 +20,27 @@ app = typer.Typer(
     no_args_is_help=True, help="Eight bits for a trained network, and what they cost on held-out pictures."
 )
 DEFAULT_DATA: Final = Path("../shared/data")
-Run = Annotated[Path, typer.Argument(help="A finished run of `detector fit` or `classifier fit`.")]
+Run = Annotated[
+    Path,
+    typer.Argument(
+        help="A finished run of `detector fit` or `classifier fit`, or a folder that `train RECIPE` made."
+    ),
+]
+ExperimentName = Annotated[
+    str | None,
+    typer.Option("--experiment", help="Of a recipe's folder: whose network, where it keeps several."),
+]
+FoldNumber = Annotated[
+    int | None,
+    typer.Option("--fold", min=0, help="Of a recipe's folder: of which fold, where it has several."),
+]
 DataDir = Annotated[
-    Path, typer.Option("--data", envvar="LEUKOSCOPE_DATA", help="Folder of what the run was trained on.")
+    Path,
+    typer.Option(
+        "--data",
+        envvar="LEUKOSCOPE_DATA",
+        help="Folder of what a detector or classifier was trained on; a recipe's run knows its own.",
+    ),
 ]
 MethodName = Annotated[
     str | None,
@@ -36,13 +54,17 @@ KeepFloat = Annotated[
 ]
 CalibrationPictures = Annotated[
     int | None,
-    typer.Option(min=MIN_PICTURES, help="Pictures to find ranges on. [default: classifier 256, detector 96]"),
+    typer.Option(
+        min=MIN_PICTURES,
+        help="Pictures to find ranges on. [default: classifier 256, detector 96, recipe 128]",
+    ),
 ]
 TuningPictures = Annotated[
     int | None,
     typer.Option(
         min=MIN_PICTURES,
-        help="Pictures, of the training part, to compare versions on. [default: classifier 280, detector 48]",
+        help="Pictures, of the training part, to compare versions on. [default: classifier 280, detector 48, "
+        "recipe 128]",
     ),
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads. [default: all cores]")]
@@ -53,6 +75,8 @@ Resume = Annotated[bool, typer.Option(help="Go on where an interrupted call stop
 def ptq(
     run: Run,
     *,
+    experiment: ExperimentName = None,
+    fold: FoldNumber = None,
     out: Annotated[
         Path | None, typer.Option(help="The run directory to make. [default: the run's name with -ptq]")
     ] = None,
@@ -76,17 +100,20 @@ def ptq(
         search=search,
     )
     place = out or run.with_name(f"{run.name}-ptq")
-    wanted = _configuration(run, choice, calibration_pictures, tuning_pictures)
+    source = source_run(run, experiment=experiment, fold=fold)
+    wanted = _configuration(source, choice, calibration_pictures, tuning_pictures)
     _demand_place(place, wanted, resume=resume)
-    subject = _open(run, data, calibration_pictures, tuning_pictures, threads, learns=False)
+    subject = _open(source, data, calibration_pictures, tuning_pictures, threads, learns=False)
     made = RunDirectory.begin(place, wanted, resume=resume)
-    typer.echo(table(post_training(subject, made, choice, source=run)))
+    typer.echo(table(post_training(subject, made, choice, source=source)))
 
 
 @app.command()
 def qat(
     run: Run,
     *,
+    experiment: ExperimentName = None,
+    fold: FoldNumber = None,
     out: Annotated[
         Path | None, typer.Option(help="The run directory to make. [default: the run's name with -qat]")
     ] = None,
@@ -98,6 +125,13 @@ def qat(
     following: Annotated[
         float, typer.Option(min=0, max=1, help="Part of the steps in which ranges still move.")
     ] = FineTuning.following,
+    continued: Annotated[
+        bool,
+        typer.Option(
+            help="Train the float network on for as long, too, to tell what eight bits cost from what more "
+            "training gives. Takes twice the time."
+        ),
+    ] = True,
     ranges: MethodName = None,
     keep_float: KeepFloat = None,
     budget: Annotated[float, typer.Option(min=0, help="Points that may be lost.")] = QAT_BUDGET_POINTS,
@@ -115,12 +149,13 @@ def qat(
     )
     tuning = FineTuning(epochs=epochs, rate=rate, following=following)
     place = out or run.with_name(f"{run.name}-qat")
-    wanted = _configuration(run, choice, calibration_pictures, tuning_pictures)
+    source = source_run(run, experiment=experiment, fold=fold)
+    wanted = _configuration(source, choice, calibration_pictures, tuning_pictures)
     wanted["fine_tuning"] = vars(tuning)
     _demand_place(place, wanted, resume=resume)
-    subject = _open(run, data, calibration_pictures, tuning_pictures, threads, learns=True)
+    subject = _open(source, data, calibration_pictures, tuning_pictures, threads, learns=True)
     made = RunDirectory.begin(place, wanted, resume=resume)
-    typer.echo(table(aware_training(subject, made, choice, tuning, source=run)))
+    typer.echo(table(aware_training(subject, made, choice, tuning, source=source, continued=continued)))
 
 
 def _method(name: str | None) -> Method | None:

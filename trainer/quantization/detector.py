@@ -87,13 +87,13 @@ class DetectorSubject:
         # Where the float network sees nothing, nobody reads the box.
         return Tuned(signals=(heat, boxes * self._seen_places), points=100 * float(np.nanmean(each)))
 
-    def judge(self, network: nn.Module) -> Judgement | None:
+    def judge(self, network: nn.Module, *, against: nn.Module | None = None) -> Judgement | None:
         """The loss of AP50 on BCCD's val list."""
         if "val" in self._seen:
             return None
         frames = Bccd(folder=self._data_dir / "bccd").frames("val")
         total, each = detector_costs(
-            self._answers(self.network, frames)[2],
+            self._answers(against or self.network, frames)[2],
             self._answers(network, frames)[2],
             kinds=[kind.value for kind in KINDS],
         )

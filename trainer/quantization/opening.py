@@ -15,27 +15,47 @@ from trainer.detection import report as detection
 from trainer.detection.deploy import DeployableDetector
 from trainer.detection.deploy import load as load_detector
 from trainer.errors import RunError
+from trainer.experiment.kept_network import KeptNetwork, keeps_networks, kept_network
+from trainer.experiment.protocol import Part
 from trainer.quantization.classifier import ClassifierSubject
 from trainer.quantization.detector import DetectorSubject
 from trainer.quantization.layers import leave_float
+from trainer.quantization.pictures import LabelledPictures, PictureSubject
 from trainer.quantization.prepare import NetworkT, prepare
 from trainer.quantization.quantize import weights_digest
 from trainer.quantization.report import QuantizationReport
 from trainer.run import RunDirectory
 
-_FOREIGN: Final = "Name a run of `detector fit` or `classifier fit`."
+_FOREIGN: Final = "Name a run of `detector fit` or `classifier fit`, or a folder that `train RECIPE` made."
 _SIDE_PX: Final = 64
 """Any size does to see which BatchNorm follows which layer."""
 
 
+def source_run(place: Path, *, experiment: str | None = None, fold: int | None = None) -> Path:
+    """The run directory that ``place`` means: itself, or the kept network's in a folder of a recipe.
+
+    Raises RunError where such a folder keeps no network, or several and none is chosen.
+    """
+    if keeps_networks(place):
+        return kept_network(place, experiment=experiment, fold=fold).run.path
+    if experiment is not None or fold is not None:
+        raise RunError(
+            f"{place} is no folder of a recipe's training: it has no experiments or folds.",
+            remedy="Leave --experiment and --fold away.",
+        )
+    return place
+
+
 def task_of(run: RunDirectory) -> str:
-    """``detector`` or ``classifier``. Raises RunError for a run of neither."""
+    """``detector``, ``classifier``, or ``pictures`` for a recipe's. Raises RunError for a run of neither."""
     found = run.configuration()
+    if "cell" in found and keeps_networks(run.path):
+        return "pictures"
     if "lists" in found:
         return "detector"
     if {"split", "recipe"} <= found.keys():
         return "classifier"
-    raise RunError(f"{run.path} is no run of a detector or a classifier.", remedy=_FOREIGN)
+    raise RunError(f"{run.path} is no run of a detector, a classifier or a recipe.", remedy=_FOREIGN)
 
 
 def open_subject(
@@ -46,20 +66,22 @@ def open_subject(
     tuning_pictures: int | None = None,
     learns: bool = True,
     drawn: Path | None = None,
-) -> ClassifierSubject | DetectorSubject:
-    """A finished run with its pictures.
+) -> ClassifierSubject | DetectorSubject | PictureSubject:
+    """A finished run with its pictures; ``data_dir`` is for the station's own, a recipe's run knows its own.
 
     ``learns`` false spares the drawn cells of a classifier's training, which takes minutes and which only
     a fine-tuning needs; ``drawn`` keeps them between calls. Numbers of pictures are the task's own where
     none are given.
 
-    Raises RunError when the run is of something else, or its training did not come to its end, DataError
-    when its pictures are missing.
+    Raises RunError when the run is of something else, its training did not come to its end, or what it
+    held out is not honestly so; DataError when its pictures are missing or have changed.
     """
     directory = RunDirectory.open(run)
     task = task_of(directory)
     asked = {"calibration_pictures": calibration_pictures, "tuning_pictures": tuning_pictures}
     counts = {name: count for name, count in asked.items() if count is not None}
+    if task == "pictures":
+        return _recipes_subject(kept_network(run), counts)
     if task == "detector":
         _demand_finished(directory, epochs=detection.settings_of(directory).epochs)
         return DetectorSubject(run=run, data_dir=data_dir, **counts)
@@ -74,14 +96,45 @@ def open_subject(
     return ClassifierSubject(run=run, corpus=corpus, **counts)
 
 
-def load_quantized(folder: Path) -> nn.Module:
-    """The station's network of a quantized run as it is served, rounded layers within, in eval mode.
+def _recipes_subject(kept: KeptNetwork, counts: dict[str, int]) -> PictureSubject:
+    if kept.request.protocol != "honest":
+        raise RunError(
+            f"{kept.folder} follows the {kept.request.protocol} protocol: pictures of one group stand on "
+            "both sides, and no cost measured on such a side would be true.",
+            remedy="Train it honestly: `leukoscope-trainer train RECIPE --data DIR --out OUT`.",
+        )
+    network = kept.network()
+    subject, sides = kept.pictures()
+    return PictureSubject(
+        network=network,
+        recipe=kept.recipe,
+        classes=kept.classes,
+        train=_labelled(sides.train),
+        held_out=_labelled(sides.held_out),
+        grouped_by=subject.grouped_by,
+        measured_on=f"held-out pictures of {subject.collection}, {kept.experiment}, fold {kept.fold}",
+        **counts,
+    )
 
-    The float run must still be where it was: the classifier's temperature and distances are kept there.
-    Raises RunError where either is missing, or the float run is another one by now.
+
+def _labelled(part: Part) -> LabelledPictures:
+    return LabelledPictures(pixels=part.pixels, labels=part.labels, groups=part.groups)
+
+
+def load_quantized(folder: Path) -> nn.Module:
+    """The network of a quantized run as it is served, rounded layers within, in eval mode.
+
+    A recipe's is its `PictureNetwork`; the station's two come with all that follows the network. The float
+    run must still be where it was. Raises RunError where it, or what is served with it, is missing, or the
+    float run is another one by now.
     """
     source = RunDirectory.open(Path(QuantizationReport.load(folder).run))
-    if task_of(source) == "detector":
+    task = task_of(source)
+    if task == "pictures":
+        kept = kept_network(source.path)
+        size_px = kept.recipe.network.size_px
+        return restored(kept.network(), folder, example=_noise(2, size_px, size_px, 3)).eval()
+    if task == "detector":
         finder = restored(
             load_detector(source.path).network, folder, example=_noise(1, 3, _SIDE_PX, _SIDE_PX)
         )

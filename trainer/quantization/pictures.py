@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainer.errors import DataError
+from trainer.evaluation.halves import class_strata
 from trainer.fabric import ONE_PROCESSOR
 from trainer.fit import Recipe as Fitting
 from trainer.networks.picture import PictureNetwork
@@ -29,7 +30,7 @@ Labels = NDArray[np.int64]
 _BATCH: Final = 32
 _SEED: Final = 17
 _TUNING_EVERY: Final = 4
-"""Of the training groups every fourth gives tuning pictures, the others calibration pictures."""
+"""Of each class's training groups every fourth gives tuning pictures, the others calibration pictures."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,6 +64,7 @@ class PictureSubject:
         train: LabelledPictures,
         held_out: LabelledPictures,
         grouped_by: str,
+        measured_on: str = "held-out pictures",
         calibration_pictures: int = 128,
         tuning_pictures: int = 128,
     ) -> None:
@@ -77,6 +79,7 @@ class PictureSubject:
         self._train = train
         self._held_out = held_out
         self._grouped_by = grouped_by
+        self._measured_on = measured_on
         self._calibration_pictures = calibration_pictures
         self._tuning_pictures = tuning_pictures
 
@@ -107,23 +110,27 @@ class PictureSubject:
         points = 100 * balanced_accuracy(self._tuning.labels, said.logits.argmax(axis=1))
         return Tuned(signals=(torch.from_numpy(said.logits), torch.from_numpy(said.features)), points=points)
 
-    def judge(self, network: nn.Module) -> Judgement | None:
-        """The loss of balanced accuracy and of each class's recall on the held-out pictures."""
+    def judge(self, network: nn.Module, *, against: nn.Module | None = None) -> Judgement | None:
+        """The loss of balanced accuracy and of each class's recall on the held-out pictures.
+
+        Groups are redrawn within classes, so that no draw loses one.
+        """
         held_out = self._held_out
         if len(held_out.labels) == 0:
             return None
         total, each = classifier_costs(
             held_out.labels,
-            before=answer(self._network, held_out.pixels).logits.argmax(axis=1),
+            before=answer(against or self._network, held_out.pixels).logits.argmax(axis=1),
             after=answer(network, held_out.pixels).logits.argmax(axis=1),
             classes=self._classes,
             groups=held_out.groups,
+            strata=class_strata(held_out.labels, held_out.groups),
         )
         return Judgement(
             figure="balanced accuracy",
             total=total,
             by_class=each,
-            measured_on="held-out pictures",
+            measured_on=self._measured_on,
             grouped_by=self._grouped_by,
             groups=len(np.unique(held_out.groups)),
             one_answer_points=one_answer_points(each),
@@ -152,9 +159,19 @@ class PictureSubject:
     def _changed(self, *, tuning: bool, count: int) -> LabelledPictures:
         """Pictures of one part of the training groups, class after class in turn, drawn and changed anew."""
         rng = np.random.default_rng([_SEED, int(tuning)])
-        place = np.searchsorted(np.unique(self._train.groups), self._train.groups)
-        mine = self._train.where((place % _TUNING_EVERY == 0) == tuning)
+        mine = self._train.where(np.isin(self._train.groups, _put_aside(self._train)) == tuning)
         members = [np.flatnonzero(mine.labels == label) for label in np.unique(mine.labels)]
         drawn = np.array([int(rng.choice(members[at % len(members)])) for at in range(count)])
         pixels = np.stack([change(mine.pixels[at], rng, self._recipe.augmentation) for at in drawn])
         return LabelledPictures(pixels=pixels, labels=mine.labels[drawn], groups=mine.groups[drawn])
+
+
+def _put_aside(train: LabelledPictures) -> Labels:
+    """The groups that give tuning pictures: of each class some, but never all.
+
+    A class with one group alone calibrates; where every class has only one, the first group is put aside.
+    """
+    strata = class_strata(train.labels, train.groups)
+    of_class = [np.unique(train.groups[strata == each]) for each in np.unique(strata)]
+    chosen = [groups[::_TUNING_EVERY] for groups in of_class if len(groups) > 1]
+    return np.concatenate(chosen) if chosen else of_class[0]

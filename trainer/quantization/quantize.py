@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from torch import nn
 
@@ -25,6 +26,8 @@ from trainer.quantization.report import (
 from trainer.quantization.search import Measure, Notebook, leave_worst_float, sensitivity
 from trainer.quantization.subject import Calibration, Deviation, FineTuning, Subject, Tuned, deviation
 from trainer.run import Checkpoint, RunDirectory
+
+_CONTINUED: Final = "continued"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +92,13 @@ def aware_training(
     tuning: FineTuning,
     *,
     source: Path,
+    continued: bool = True,
     quiet: bool = False,
 ) -> QuantizationReport:
     """Train on with rounded layers, from the last whole epoch where ``run`` has one.
+
+    ``continued`` also trains the float network on in the same way, from the same weights with the same seed,
+    in ``run``'s folder ``continued``: what more training gives is then not taken for what eight bits spare.
 
     BatchNorm is folded before, so its statistics stand still from the start; ranges do for the last part.
     No layer is left in float but ``choice.always_float``: that is what the training is for. Where the
@@ -117,6 +124,9 @@ def aware_training(
         kept=choice.always_float,
         judgement=subject.judge(network),
     )
+    if continued and report.judgement is not None:
+        longer = _continued(subject, run, tuning, quiet=quiet)
+        report = report.model_copy(update={"continued": subject.judge(network, against=longer)})
     costs: tuple[LayerCost, ...] = ()
     if report.met is False:
         in_float = _in_float(subject, network)
@@ -129,6 +139,16 @@ def aware_training(
         )
         leave_float(network, choice.always_float)
     return _finished(report.model_copy(update={"steps": steps, "sensitivity": costs}), run)
+
+
+def _continued(subject: Subject, run: RunDirectory, tuning: FineTuning, *, quiet: bool) -> nn.Module:
+    """The float network, trained on as the rounded one was: BatchNorm folded, same pictures, same rate."""
+    network = prepare(subject.network, subject.example())
+    leave_float(network, quantized_layers(network))
+    beside = RunDirectory.begin(run.path / _CONTINUED, {"trains_on": vars(tuning)}, resume=True)
+    fit(subject.recipe(network, tuning), beside, quiet=quiet)
+    network.load_state_dict(beside.require("last")["serving"])
+    return network.eval()
 
 
 def _start(subject: Subject, choice: Choice, notebook: Notebook, *, quiet: bool) -> _Started:

@@ -99,6 +99,11 @@ class QuantizationReport(_Part):
     search: tuple[Step, ...] = ()
     sensitivity: tuple[LayerCost, ...] = ()
     judgement: Judgement | None
+    continued: Judgement | None = None
+    """After a fine-tuning: the cost over the float network trained on for as long, in the same way.
+
+    Where that one is better than the run it began from, more training hid what eight bits cost.
+    """
     budget_points: Annotated[float, Field(ge=0)]
     met: bool | None
     to_blame: tuple[LayerCost, ...] = ()
@@ -148,17 +153,29 @@ def table(report: QuantizationReport) -> str:
         lines.append("Nothing was held out from this run: what eight bits cost is not known.")
     else:
         judgement = report.judgement
-        lines += ["", f"{judgement.figure} on {judgement.measured_on}, in points"]
+        held = f"{judgement.measured_on} ({judgement.groups} groups, by {judgement.grouped_by})"
+        lines += ["", f"{judgement.figure} on {held}, in points"]
         lines.append(f"  {'':<16}{'before':>8}{'after':>8}{'cost':>8}  95% interval")
         lines += [_row(each) for each in (judgement.total, *judgement.by_class)]
         word = "met" if report.met else "MISSED"
         lines.append(f"  budget {report.budget_points:g} points: {word}")
         if judgement.one_answer_points is not None:
             lines.append(f"  one answer of the rarest class is {judgement.one_answer_points:.2f} points")
+        lines += _against_more_training(report)
     if report.to_blame:
         lines += ["", "To blame, alone in eight bits on the tuning pictures: noise, points"]
         lines += [f"  {each.layer:<40}{each.noise:>10.2e}{each.points:>8.2f}" for each in report.to_blame]
     return "\n".join(lines)
+
+
+def _against_more_training(report: QuantizationReport) -> list[str]:
+    """Whether what was gained by training longer hid a cost."""
+    if report.technique != "qat":
+        return []
+    if report.continued is None:
+        return ["  Not compared with the float run trained on for as long: more training may hide a cost."]
+    rows = [_row(each) for each in (report.continued.total, *report.continued.by_class)]
+    return ["", "The same over the float run trained on for as long", *rows]
 
 
 def _row(cost: Cost) -> str:

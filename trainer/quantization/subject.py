@@ -85,8 +85,11 @@ class Subject(Protocol):
         """The answers of a version of the network to the tuning pictures."""
         ...
 
-    def judge(self, network: nn.Module) -> Judgement | None:
-        """What a version of the network costs on held-out pictures; None where there are none."""
+    def judge(self, network: nn.Module, *, against: nn.Module | None = None) -> Judgement | None:
+        """What a version of the network costs on held-out pictures; None where there are none.
+
+        The cost is that over the network in float, or over the version ``against``.
+        """
         ...
 
     def recipe(self, network: nn.Module, tuning: FineTuning) -> Recipe[Any]:

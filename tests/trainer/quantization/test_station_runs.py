@@ -145,7 +145,7 @@ def test_an_unfinished_run_is_refused_by_its_epochs(tmp_path, data):
 
 @pytest.mark.parametrize(
     ("configuration", "message"),
-    [({"classes": 7}, "no run of a detector or a classifier"), (None, "not a run")],
+    [({"classes": 7}, "no run of a detector, a classifier or a recipe"), (None, "not a run")],
 )
 def test_what_is_no_such_run_is_refused(tmp_path, data, configuration, message):
     if configuration is not None:
