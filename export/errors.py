@@ -27,3 +27,15 @@ class AssemblyError(ExportError):
     """Facts, files or licences that do not make a bundle."""
 
     exit_code: ClassVar[int] = 65  # EX_DATAERR
+
+
+class SigningError(ExportError):
+    """A key that is missing, locked, or not one of those that are needed."""
+
+    exit_code: ClassVar[int] = 77  # EX_NOPERM
+
+
+class PublishingError(ExportError):
+    """A repository that cannot be read, or that may not be changed in the way that was asked for."""
+
+    exit_code: ClassVar[int] = 65  # EX_DATAERR
