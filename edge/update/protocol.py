@@ -73,10 +73,12 @@ class Proof:
 class SelfTest(Protocol):
     """Prepares a bundle's engines and proves them on its golden set, without harm to what is running."""
 
-    def __call__(self, bundle: Path, *, cancelled: Cancelled) -> Proof:
+    def __call__(self, bundle: Path, *, proving: Callable[[], None], cancelled: Cancelled) -> Proof:
         """Prove the bundle in the directory ``bundle``.
 
-        A fault of the bundle or of an engine, a hang and a crash are proofs that did not pass, never an
-        exception. Raises CancelledError.
+        ``proving`` is called once, when the engines are prepared and before the golden set runs on them;
+        not at all where they cannot be prepared. What it raises ends the self-test and is raised. A fault
+        of the bundle or of an engine, a hang and a crash are proofs that did not pass, never an exception.
+        Raises CancelledError.
         """
         ...

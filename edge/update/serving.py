@@ -1,0 +1,201 @@
+"""Which bundle the station opens, and how long one on trial stays.
+
+A bundle becomes active at the start of the station alone, before any is opened: no slide is open then, and
+no engine has to change under a frame. A station that has a proved candidate starts again when the operator's
+slide allows it (:func:`edge.update.rules.waits_for_slide`).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import Final
+
+from edge.bundle import Bundle
+from edge.errors import BundleError, StorageError
+from edge.update import rules
+from edge.update.journal import JournalError
+from edge.update.rules import Attempt, Ledger, Limits
+from edge.update.store import ReportSink, UpdateBusyError, UpdateStore
+from edge.update.trial import ENOUGH_FIELDS, Figures, Gate, Verdict, judge
+
+_log = logging.getLogger(__name__)
+
+_NOTE_EVERY_S: Final = 30.0
+"""How much of a trial's serving time a power cut may make forgotten; a write each second would wear flash."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """The bundle to open, every byte of it checked.
+
+    ``on_trial`` is the attempt that it has to pass, and None for a bundle that has; ``problem`` is what a
+    person should know of how it was chosen, empty where all is well.
+    """
+
+    bundle: Bundle
+    on_trial: Attempt | None = None
+    problem: str = ""
+
+
+class Serving:
+    """The updates as the serving station sees them."""
+
+    def __init__(self, *, store: UpdateStore, limits: Limits, gate: Gate) -> None:
+        self._store = store
+        self._limits = limits
+        self._gate = gate
+        self._served_before_s = 0.0
+        self._noted_s = 0.0
+
+    def recover(self) -> Opening:
+        """Choose the bundle, by the journal alone; to be called before any bundle is opened.
+
+        A proved candidate is activated and begins its trial. A trial that killed the station too often
+        ends. A disk that is full and a command at work on the updates are no reason not to start: an
+        unproved bundle is not opened then. Raises BundleError where not even the bundle of the installation
+        can be opened.
+        """
+        try:
+            with self._store.lock():
+                return self._recover()
+        except (StorageError, UpdateBusyError) as error:
+            _log.error("updates: %s", error)
+            return self._without_writing(str(error))
+
+    def observe(self, figures: Figures) -> Verdict:
+        """Judge the bundle on trial by what this process has seen of it, and do what follows.
+
+        After ``commit`` it stays; after ``roll_back`` the bundle before it is active again, and the station
+        has to start anew to open it. Raises StorageError or UpdateBusyError: nothing is decided then, so
+        call again.
+        """
+        with self._store.lock():
+            ledger = self._store.journal.read()
+            attempt = ledger.attempt
+            if attempt is None or attempt.trial is None or attempt.state != "trial":
+                return Verdict(decision="wait", detail="no bundle is on trial")
+            verdict = judge(
+                self._gate,
+                figures,
+                served_before_s=self._served_before_s,
+                baseline_p99_ms=attempt.trial.baseline_p99_ms,
+            )
+            if verdict.decision == "commit":
+                ended = rules.commit(ledger, verdict.detail, latency_p99_ms=figures.latency_p99_ms)
+                self._store.journal.write(ended)
+                self._tidy(self._store.settle(ended))
+            elif verdict.decision == "roll_back":
+                ended = rules.fail(ledger, verdict.detail, limits=self._limits)
+                self._store.journal.write(ended)
+                # Nothing is tidied away before the next start: this process still has the bundle open.
+                self._store.settle(ended)
+            elif figures.served_s - self._noted_s >= _NOTE_EVERY_S:
+                self._store.journal.write(self._served(ledger, figures.served_s, ended=False))
+                self._noted_s = figures.served_s
+            return verdict
+
+    def stop(self, figures: Figures) -> None:
+        """The process ends as it should: its end is not held against a bundle on trial.
+
+        The latency of a bundle that is not on trial is kept, to measure the next one by. Raises StorageError
+        or UpdateBusyError.
+        """
+        with self._store.lock():
+            ledger = self._store.journal.read()
+            if ledger.attempt is not None and ledger.attempt.state == "trial":
+                self._store.journal.write(self._served(ledger, figures.served_s, ended=True))
+            elif figures.fields >= ENOUGH_FIELDS:
+                self._store.journal.write(replace(ledger, active_p99_ms=figures.latency_p99_ms))
+
+    def hand_over_reports(self, sink: ReportSink) -> None:
+        """Give every report that is waiting to ``sink``. Raises StorageError or UpdateBusyError."""
+        with self._store.lock():
+            self._store.hand_over(self._store.journal.read(), sink)
+
+    def _recover(self) -> Opening:
+        shelf, journal = self._store.shelf, self._store.journal
+        try:
+            found = journal.read()
+        except JournalError as error:
+            return self._begin_again(error)
+        ledger = rules.interrupted(found, limits=self._limits)
+        if ledger.attempt is not None and ledger.attempt.is_ready:
+            if self._store.is_cancelled(ledger.attempt):
+                ledger = rules.abandon(ledger, "cancelled")
+            else:
+                ledger = rules.activate(ledger, active=shelf.active, previous=shelf.previous)
+        if ledger.attempt is not None and ledger.attempt.state == "trial":
+            ledger = rules.serve(ledger, limits=self._limits)
+        if ledger is not found:
+            journal.write(ledger)
+        if ledger.attempt is not None and ledger.attempt.state == "trial":
+            opening = self._open_candidate(ledger)
+            if opening is not None:
+                return opening
+            ledger = journal.read()
+        ledger = self._store.settle(ledger)
+        self._tidy(ledger)
+        return self._open_proved("")
+
+    def _open_candidate(self, ledger: Ledger) -> Opening | None:
+        """The bundle on trial, made active; None where its bytes are not what they were."""
+        attempt = ledger.attempt
+        if attempt is None or attempt.trial is None:
+            raise ValueError("no bundle is on trial")
+        try:
+            bundle = self._store.shelf.open(attempt.offer.id)
+        except BundleError as error:
+            failed = rules.fail(ledger, f"it cannot be opened: {error}", limits=self._limits)
+            self._store.journal.write(failed)
+            return None
+        self._store.shelf.point(active=attempt.offer.id, previous=attempt.trial.previous)
+        self._served_before_s = attempt.trial.served_s
+        self._noted_s = 0.0
+        return Opening(bundle=bundle, on_trial=attempt)
+
+    def _open_proved(self, problem: str) -> Opening:
+        """The active bundle, or what can be opened of those before it."""
+        shelf = self._store.shelf
+        for bundle_id in dict.fromkeys((shelf.active, shelf.previous)):
+            if bundle_id is None:
+                break
+            try:
+                return Opening(bundle=shelf.open(bundle_id), problem=problem)
+            except BundleError as error:
+                _log.error("going back: %s", error)
+                problem = f"{problem} {error}".lstrip()
+        return Opening(bundle=shelf.open(None), problem=problem)
+
+    def _without_writing(self, problem: str) -> Opening:
+        """What is proved already, while nothing can be written: a bundle on trial could not be counted."""
+        try:
+            attempt = self._store.journal.read().attempt
+        except (StorageError, JournalError):
+            attempt = None
+        unproved = attempt is not None and attempt.trial is not None and attempt.state != "committed"
+        if attempt is None or attempt.trial is None or not unproved:
+            return self._open_proved(problem)
+        try:
+            return Opening(bundle=self._store.shelf.open(attempt.trial.previous), problem=problem)
+        except BundleError as error:
+            return Opening(bundle=self._store.shelf.open(None), problem=f"{problem} {error}")
+
+    def _begin_again(self, error: JournalError) -> Opening:
+        """Without a journal nobody knows whether the active bundle was proved: the one before it was."""
+        shelf = self._store.shelf
+        shelf.point(active=shelf.previous, previous=shelf.previous)
+        aside = self._store.journal.set_aside()
+        problem = f"{error.fault} It is kept as {aside}, and the bundle before the last is active."
+        _log.error("updates: %s", problem)
+        return self._open_proved(problem)
+
+    def _tidy(self, ledger: Ledger) -> None:
+        try:
+            self._store.tidy(ledger)
+        except StorageError as error:
+            # What is left lying does no harm, and a station that can start does.
+            _log.warning("updates: %s", error)
+
+    def _served(self, ledger: Ledger, served_s: float, *, ended: bool) -> Ledger:
+        return rules.served(ledger, served_s=self._served_before_s + served_s, ended=ended)
