@@ -17,6 +17,8 @@ import typer
 from edge.command_line import run_app
 from fleet.collector import Collector
 from fleet.queries import CellRow, open_queries
+from fleet.reviewed_cells import LEFT_OUT_NAME, MARGIN, PictureFolder
+from fleet.reviewed_cells import export_reviews as export
 from fleet.settings import BrokerAccess, parse_address
 from fleet.store import FleetStore
 
@@ -33,6 +35,7 @@ DatabaseOption = Annotated[
 
 _LOOK_S = 1.0
 _EX_SOFTWARE = 70
+_SHOWN = 10
 _CELL_COLUMNS = (
     "site",
     "station",
@@ -188,6 +191,38 @@ def cells(
             writer = csv.writer(file)
             writer.writerow(_CELL_COLUMNS)
             writer.writerows(_cell_line(row) for row in queries.cells())
+
+
+@app.command()
+def export_reviews(
+    database: DatabaseOption,
+    *,
+    out: Annotated[Path, typer.Option("--out", help="The folder to make.", show_default=False)],
+    pictures: Annotated[
+        Path,
+        typer.Option(
+            "--pictures",
+            help="Crops named STATION/BOOT/SEQUENCE-CELL.png, or frames under the names the records give.",
+            show_default=False,
+            exists=True,
+            file_okay=False,
+        ),
+    ],
+    margin: Annotated[
+        float, typer.Option(min=1, help="Side of a crop cut from a frame, in parts of its box's longer side.")
+    ] = MARGIN,
+) -> None:
+    """Write the cells that people reviewed as a folder to train from: `leukoscope-trainer data check OUT`."""
+    with open_queries(database) as queries:
+        found = export(queries.reviews(), pictures=PictureFolder(folder=pictures, margin=margin), out=out)
+    typer.echo(f"{out}: {found.reviews} reviews of {found.cells} cells")
+    if not found.left_out:
+        return
+    typer.echo(f"{len(found.left_out)} reviews were left out; {out / LEFT_OUT_NAME} names each:", err=True)
+    for each in found.left_out[:_SHOWN]:
+        typer.echo(f"  {each}", err=True)
+    if len(found.left_out) > _SHOWN:
+        typer.echo(f"  and {len(found.left_out) - _SHOWN} more", err=True)
 
 
 def _cell_line(row: CellRow) -> tuple[object, ...]:

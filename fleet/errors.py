@@ -17,3 +17,15 @@ class UsageError(LeukoscopeError):
     """An option that makes no sense."""
 
     exit_code: ClassVar[int] = 64  # EX_USAGE
+
+
+class ExportError(LeukoscopeError):
+    """An export that cannot be made: nothing to put into it, or nowhere to put it."""
+
+    exit_code: ClassVar[int] = 73  # EX_CANTCREAT
+
+
+class ReviewError(LeukoscopeError):
+    """A review that cannot be exported: it stays behind, named."""
+
+    exit_code: ClassVar[int] = 66  # EX_NOINPUT

@@ -49,6 +49,14 @@ _REVIEWS: Final = """
 SELECT body FROM records WHERE schema = 'leukoscope/review/1' AND problem = ''
 ORDER BY station, boot, sequence
 """
+_EVERY_REVIEW: Final = """
+SELECT station, boot, sequence, problem, body FROM records
+WHERE schema GLOB 'leukoscope/review/*' ORDER BY station, boot, sequence
+"""
+_FIELD: Final = """
+SELECT body FROM records WHERE schema = 'leukoscope/field/1' AND problem = ''
+AND station = ? AND boot = ? AND sequence = ?
+"""
 _REJECTED: Final = "SELECT received_at, topic, reason FROM rejected ORDER BY id"
 
 
@@ -80,6 +88,29 @@ class CellRow:
     index: int
     cell: CellResult
     review: ReviewRecord | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReviewRow:
+    """One review, every one of a cell's, with the record of the field that it speaks of.
+
+    ``review`` is None where the collector keeps it without understanding it: ``problem`` says why. ``record``
+    is None where the field never arrived, or is not understood.
+    """
+
+    key: Key
+    review: ReviewRecord | None
+    record: FieldRecord | None
+    problem: str = ""
+
+    @property
+    def name(self) -> str:
+        """What a person is told of it."""
+        record = f"review {self.key.station}/{self.key.boot}/{self.key.sequence}"
+        if self.review is None:
+            return record
+        field = self.review.field_key
+        return f"{record} of cell {self.review.cell} in field {field.boot}/{field.sequence}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +189,22 @@ class FleetQueries:
             for index, cell in enumerate(record.cells):
                 review = reviews.get((record.stamp.key, index))
                 yield CellRow(record=record, index=index, cell=cell, review=review)
+
+    def reviews(self) -> Iterator[ReviewRow]:
+        """Every review, in key order."""
+        with store_faults(self._path):
+            for station, boot, sequence, problem, body in self._connection.execute(_EVERY_REVIEW):
+                review = None if problem else ReviewRecord.model_validate_json(body)
+                yield ReviewRow(
+                    key=Key(station=station, boot=boot, sequence=sequence),
+                    review=review,
+                    record=None if review is None else self._field(review.field_key),
+                    problem=problem,
+                )
+
+    def _field(self, key: Key) -> FieldRecord | None:
+        found = self._connection.execute(_FIELD, (key.station, key.boot, key.sequence)).fetchone()
+        return None if found is None else FieldRecord.model_validate_json(found[0])
 
     def rejected(self) -> tuple[RejectedRow, ...]:
         """The last messages that were not kept, oldest first."""

@@ -20,7 +20,17 @@ ALLOWED = {
     "edge": {"edge"},
     "trainer": {"trainer", *GROUND},
     "export": {"export", "trainer", "edge.engine", "edge.bundle", "edge.update", *GROUND},
-    "fleet": {"fleet", "edge.contract", "edge.errors", "edge.command_line", "edge.broker_access"},
+    "fleet": {
+        "fleet",
+        "edge.contract",
+        "edge.errors",
+        "edge.command_line",
+        "edge.broker_access",
+        # A reviewed cell is cut out of its frame as the station read and cut it.
+        "edge.camera.image_file",
+        "edge.frame",
+        "edge.vision.crop",
+    },
 }
 LEARNING = {"torch", "torchvision", "lightning_fabric", "timm", "captum"}
 WORKSHOP_ONLY = LEARNING | {
