@@ -27,7 +27,9 @@ from export.errors import GraphError, ParityError
 from export.onnx import OPSET, export_onnx
 from export.parity import TorchEngine
 from export.parts import signature_of
+from export.recipe_run import PictureFacts, PictureGraph, held_out_pictures
 from export.trained import Trained, compare, read_trained
+from trainer.experiment.kept_network import keeps_networks, kept_network
 from trainer.quantization.layers import QuantizedLayer, quantized_layers
 from trainer.quantization.opening import load_quantized
 from trainer.quantization.report import QuantizationReport
@@ -46,10 +48,24 @@ _PAIR: Final = ("QuantizeLinear", "DequantizeLinear")
 def read_quantized(run: Path) -> Trained:
     """The served network of a quantized run, with the facts of the float run that it was made of.
 
+    Of a recipe's run it answers as the float file does: probabilities and features, colour model within.
     Raises RunError when either run is not finished.
     """
     source = read_trained(Path(QuantizationReport.load(run).run))
-    return replace(source, network=load_quantized(run))
+    network = load_quantized(run)
+    if isinstance(source.facts, PictureFacts):
+        network = PictureGraph(network).eval()
+    return replace(source, network=network)
+
+
+def unseen_pictures(run: Path, *, limit: int) -> Mapping[str, Pixels] | None:
+    """At most ``limit`` pictures, by name, that a recipe's quantized run neither learnt nor calibrated on.
+
+    None for the station's own networks, which keep no such pictures. Raises DataError where the collection is
+    gone, or no longer what was trained on.
+    """
+    source = Path(QuantizationReport.load(run).run)
+    return held_out_pictures(kept_network(source), limit=limit) if keeps_networks(source) else None
 
 
 def export_quantized_run(trained: Trained, *, path: Path, pictures: Mapping[str, Pixels]) -> Agreement:
