@@ -10,9 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from typing_extensions import Self
 
 from edge.contract.taxonomy import CLASS_SETS, ClassSet, ObjectKind
@@ -35,6 +42,18 @@ Precision = Literal["fp32", "fp16", "int8"]
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    added_later: ClassVar[tuple[str, ...]] = ()
+    """Fields that the first bundles did not have. Left out where they are None, so that the content of an
+    older manifest, and with it its id, stays what it was."""
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_said(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = whole(self)
+        for name in self.added_later:
+            if content.get(name) is None:
+                content.pop(name, None)
+        return content
 
 
 class FileEntry(_Part):
@@ -97,12 +116,32 @@ class Calibration(_Part):
     expected_calibration_error: Share
 
 
+class Quantization(_Part):
+    """How the INT8 file of a network was made, and what it costs.
+
+    ``calibration_sha256`` is the digest of the pictures that the ranges of its signals were found on: two
+    files with the same digest and the same FP32 file are the same file. ``kept_float`` layers of ``layers``
+    were left as they were. ``cost`` holds what each figure lost on held-out pictures, as a share, with its
+    interval; it is empty where nothing was held out.
+    """
+
+    method: str
+    calibration_sha256: Sha256
+    calibration_pictures: Annotated[int, Field(gt=0)]
+    calibrated_on: str
+    layers: Annotated[int, Field(gt=0)]
+    kept_float: tuple[str, ...]
+    cost: tuple[Metric, ...] = ()
+
+
 class Detector(_Part):
     """The network that finds objects in a field.
 
     ``um_per_px`` is the scale of the network's input that it was trained around; a frame of known scale is
-    brought to it. ``thresholds`` holds one per kind.
+    brought to it. ``thresholds`` holds one per kind. ``int8`` tells how the INT8 file was made.
     """
+
+    added_later = ("int8",)
 
     files: Annotated[Mapping[FilePrecision, RelativePath], Field(min_length=1)]
     input: InputGeometry
@@ -110,6 +149,7 @@ class Detector(_Part):
     kinds: Annotated[tuple[ObjectKind, ...], Field(min_length=1)]
     max_objects: Annotated[int, Field(gt=0)]
     thresholds: Mapping[ObjectKind, Threshold]
+    int8: Quantization | None = None
 
     @model_validator(mode="after")
     def _threshold_for_each_kind(self) -> Self:
@@ -123,8 +163,11 @@ class Classifier(_Part):
 
     The crop is a square around the cell's box, its side ``crop_margin`` times the box's longer side. A cell
     below ``doubtful_below`` is doubtful; one whose distance is above ``distance_limit`` is out of
-    distribution: neither takes part in the differential under a class name.
+    distribution: neither takes part in the differential under a class name. ``int8`` tells how the INT8 file
+    was made.
     """
+
+    added_later = ("int8",)
 
     files: Annotated[Mapping[FilePrecision, RelativePath], Field(min_length=1)]
     input: InputGeometry
@@ -135,6 +178,7 @@ class Classifier(_Part):
     distance_limit: Threshold
     calibration: Calibration
     confusion: Confusion
+    int8: Quantization | None = None
 
     @model_validator(mode="after")
     def _classes_of_the_set(self) -> Self:
@@ -160,13 +204,18 @@ class Classifier(_Part):
 class GoldenSet(_Part):
     """Frames and cells with their FP32 answers, to prove an engine on the device itself.
 
-    ``tolerance`` is the largest allowed difference of a score or probability, by precision.
+    ``tolerance`` is the largest allowed difference of a score or probability, by precision. ``changed`` is
+    the largest allowed share of a network's answers that a person would read otherwise, by precision.
+    :mod:`edge.engine.golden` says what is judged by one limit and what by both.
     """
+
+    added_later = ("changed",)
 
     answers: RelativePath
     frames: tuple[RelativePath, ...]
     cells: tuple[RelativePath, ...]
     tolerance: Mapping[Precision, Annotated[float, Field(gt=0)]]
+    changed: Mapping[Precision, Share] | None = None
 
 
 class DataSource(_Part):

@@ -67,6 +67,11 @@ class Difference:
         """Whether a person would have read the same."""
         return self.expected == self.found
 
+    @property
+    def shown(self) -> bool:
+        """Whether a person would have read anything at all, under one run or the other."""
+        return self.expected != NOTHING or self.found != NOTHING
+
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
@@ -97,7 +102,17 @@ class Agreement:
     @property
     def agreed_share(self) -> float:
         """The share that a person would have read the same; 1 when nothing was compared."""
-        return 1 - len(self.changed) / len(self.differences) if self.differences else 1.0
+        return 1 - self.changed_share
+
+    @property
+    def shown(self) -> Agreement:
+        """Those alone that a person would have read, under one run or the other."""
+        return Agreement(differences=tuple(each for each in self.differences if each.shown))
+
+    @property
+    def changed_share(self) -> float:
+        """The share that a person would have read otherwise; 0 when nothing was compared."""
+        return len(self.changed) / len(self.differences) if self.differences else 0.0
 
     def by_answer(self) -> dict[str, Agreement]:
         """The same, split by what was expected."""

@@ -12,7 +12,7 @@ import pytest
 
 from edge.bundle import Bundle, open_bundle
 from edge.contract.taxonomy import ObjectKind
-from edge.engine.golden import check_golden, read_answers, read_picture
+from edge.engine.golden import GoldenReport, check_golden, read_answers, read_picture
 from edge.engine.signature import classifier_signature, detector_signature
 from edge.engine.testing import FakeEngine, ScriptedObject, finds, names
 from edge.errors import BundleError, EngineError
@@ -32,7 +32,9 @@ def png(height_px: int, width_px: int) -> bytes:
     return cv2.imencode(".png", picture)[1].tobytes()
 
 
-def golden_bundle(directory: Path, *, answers: Any = ANSWERS, frame: bytes | None = None) -> Bundle:
+def golden_bundle(
+    directory: Path, *, answers: Any = ANSWERS, frame: bytes | None = None, limits: Any = None
+) -> Bundle:
     files = {
         **FILES,
         "golden/answers.json": json.dumps(answers).encode(),
@@ -41,6 +43,7 @@ def golden_bundle(directory: Path, *, answers: Any = ANSWERS, frame: bytes | Non
     }
     content = manifest_content(files)
     content["golden"]["cells"] = ["golden/cells/00.png"]
+    content["golden"].update(limits or {})
     write_files(directory, files)
     write_manifest(directory, content)
     return open_bundle(directory)
@@ -107,6 +110,51 @@ def test_a_drift_within_the_tolerance_passes(tmp_path: Path) -> None:
     report = check_golden(bundle=bundle, **engines(bundle, probabilities=(0.255, 0.745)))
     assert report.passed
     assert report.largest_difference == pytest.approx(0.005, abs=1e-6)
+
+
+ROUNDED = {"tolerance": {"fp32": 0.01, "int8": 0.25}, "changed": {"int8": 0.05}}
+UNSEEN = (ObjectKind.WBC, 0.29, (200.0, 200.0, 260.0, 270.0))
+"""Just below the score from which a station shows it."""
+
+
+def in_int8(directory: Path, **fault: Any) -> GoldenReport:
+    bundle = golden_bundle(directory, limits=ROUNDED)
+    return check_golden(bundle=bundle, precision="int8", **engines(bundle, **fault))
+
+
+def test_int8_may_drift_where_fp32_may_not(tmp_path: Path) -> None:
+    report = in_int8(tmp_path, probabilities=(0.4, 0.6), objects=[(ObjectKind.WBC, 0.8, BOX)])
+    assert report.passed
+    assert "allowed 5.0% of each" in str(report)
+
+
+def test_what_neither_run_shows_is_not_held_against_int8_but_is_against_fp32(tmp_path: Path) -> None:
+    seen = [(ObjectKind.WBC, 0.9, BOX), UNSEEN]
+    assert in_int8(tmp_path / "int8", objects=seen).largest_difference < 1e-6
+    bundle = golden_bundle(tmp_path / "fp32", limits=ROUNDED)
+    assert not check_golden(bundle=bundle, **engines(bundle, objects=seen)).passed
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"objects": []},
+        {"objects": [(ObjectKind.WBC, 0.6, BOX)]},
+        {"probabilities": (0.51, 0.49)},
+        {"probabilities": (0.48, 0.52), "distance": 5.0},
+    ],
+    ids=["lost", "weaker", "named otherwise by a hair", "farther"],
+)
+def test_int8_that_answers_otherwise_fails(tmp_path: Path, fault: dict[str, Any]) -> None:
+    report = in_int8(tmp_path, **fault)
+    assert not report.passed
+    assert "FAILED" in str(report)
+
+
+def test_one_network_cannot_hide_behind_the_other(tmp_path: Path) -> None:
+    report = in_int8(tmp_path, probabilities=(0.51, 0.49))
+    assert (report.changed_share, report.agreed_share) == (1.0, 0.5)
+    assert "changed: 0.0% of the objects, 100.0% of the cells" in str(report)
 
 
 def test_a_precision_without_tolerance_is_refused(tmp_path: Path) -> None:
