@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import torch
 from torch import nn
@@ -19,7 +19,9 @@ _NO_MEAN: Final = (0.0, 0.0, 0.0)
 _NO_DEVIATION: Final = (1.0, 1.0, 1.0)
 _NOT_DRAWN: Final = ("alexnet",)
 """Of torchvision, without normalisation layers and without first weights of its own: under torch's default
-numbers a picture fades from layer to layer, and nothing is learned. VGG and all later ones draw theirs."""
+numbers a picture fades from layer to layer, and nothing is learned. VGG and all later ones draw theirs.
+AlexNet's overlapping maxima lift what passes them, so its numbers leave He's factor for ReLU away (LeCun et
+al. 1998, Efficient BackProp): with it the answers begin ten times too large."""
 
 
 def build_network(recipe: NetworkRecipe, *, classes: int, weights: str | Path | None) -> PictureNetwork:
@@ -39,7 +41,7 @@ def build_network(recipe: NetworkRecipe, *, classes: int, weights: str | Path | 
             recipe.architecture, replaces=recipe.replaces, size_px=recipe.size_px, weights=weights
         )
         if weights is None and recipe.architecture in _NOT_DRAWN:
-            _begin(trunk.layers)
+            _begin(trunk.layers, "linear")
     hidden, width = _hidden(recipe.hidden, width=trunk.width)
     if recipe.dropout:
         hidden.append(nn.Dropout(recipe.dropout))
@@ -107,10 +109,10 @@ def _hidden(layers: tuple[HiddenLayer, ...], *, width: int) -> tuple[nn.Sequenti
 
 
 @torch.no_grad()
-def _begin(layers: nn.Module) -> None:
-    """He et al. 2015 (arXiv:1502.01852) for layers before a ReLU."""
+def _begin(layers: nn.Module, before: Literal["relu", "linear"] = "relu") -> None:
+    """He et al. 2015 (arXiv:1502.01852) for layers before a ReLU, or without its factor for that."""
     for layer in layers.modules():
         if isinstance(layer, (nn.Linear, nn.Conv2d)):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.kaiming_normal_(layer.weight, nonlinearity=before)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
