@@ -90,8 +90,8 @@ def test_a_picture_does_not_fade_in_an_alexnet_that_begins_with_noise():
     pictures = torch.randint(0, 256, (8, 95, 95, 3), dtype=torch.uint8)
     with torch.no_grad():
         features = network(pictures).features
-    # Under torch's own first numbers they differ by 0.01 from picture to picture.
-    assert features.std(dim=0).mean() > 0.1
+    # Under the first numbers that torch gives them they would differ by 0.0008 from picture to picture.
+    assert 0.01 < features.std(dim=0).mean() < 1
 
 
 def test_the_same_seed_builds_the_same_network():
