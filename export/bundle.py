@@ -94,7 +94,7 @@ def assemble(
         (site / MODEL_CARD_NAME).write_text(card, "utf-8")
         _write_manifest(site, _manifest(ingredients, detector, classifier, golden, site=site))
         _refuse_size(site, max_bytes)
-        _prove(open_bundle(site), threads=threads)
+        prove_bundle(open_bundle(site), threads=threads)
         _make_lasting(site)
         _replace(site, out)
     return open_bundle(out)
@@ -161,8 +161,11 @@ def _software() -> str:
     return f"leukoscope {importlib.metadata.version('leukoscope')}"
 
 
-def _prove(bundle: Bundle, *, threads: int) -> None:
-    """Hold every precision that both networks have to the golden set, as a station will."""
+def prove_bundle(bundle: Bundle, *, threads: int) -> None:
+    """Hold every precision that both networks have to the golden set, as a station will.
+
+    Raises AssemblyError for a precision that fails it.
+    """
     shared = set(bundle.manifest.detector.files) & set(bundle.manifest.classifier.files)
     for precision in sorted(shared):
         with (
