@@ -75,35 +75,6 @@ def honest_folds(
     return (table.fold(_held_out(table, share=_checked(test_share), seed=seed)),)
 
 
-def nested(
-    labels: Sequence[Hashable],
-    groups: Sequence[int],
-    fold: Fold,
-    *,
-    share: float = 0.2,
-    seed: int = 0,
-) -> Fold:
-    """Split a fold's training side once more by groups, to tune a threshold, a temperature or a stop.
-
-    ``labels`` and ``groups`` are of all pictures, and so are the indices of the answer, which holds nothing
-    of ``fold.held_out``. A class that has a single group on the training side stays trained on and is missing
-    from the inner held-out side. Raises DataError where the training side is one group, or each of its
-    classes has only one.
-    """
-    inside = np.array(fold.train, dtype=np.int64)
-    table = _Table.of([labels[index] for index in fold.train], [groups[index] for index in fold.train])
-    if (table.spread < _BOTH_SIDES).all():
-        raise DataError(
-            f"Nothing can be held out of the {len(table.counts)} groups trained on: each class has one only.",
-            remedy="Take fewer folds or more data, or do without tuning.",
-        )
-    inner = table.fold(_held_out(table, share=_checked(share), seed=seed))
-    return Fold(
-        train=tuple(inside[list(inner.train)].tolist()),
-        held_out=tuple(inside[list(inner.held_out)].tolist()),
-    )
-
-
 def laboratory_folds(laboratories: Sequence[str], groups: Sequence[int]) -> tuple[tuple[str, Fold], ...]:
     """Each laboratory's name with the fold that holds all of it out, in the order of their names.
 
@@ -235,7 +206,7 @@ def _parts(table: _Table, *, folds: int, seed: int) -> Indices:
 
 
 def _held_out(table: _Table, *, share: float, seed: int) -> Marked:
-    """Which groups to hold out: about ``share`` of each class, and no class's only group.
+    """Which groups to hold out: about ``share`` of each class.
 
     The first of many draws that comes near enough, else the nearest that has every class on both sides.
     """
@@ -245,13 +216,12 @@ def _held_out(table: _Table, *, share: float, seed: int) -> Marked:
     draws = GroupShuffleSplit(_DRAWS, test_size=count, random_state=seed)
     for draw, (_, chosen) in enumerate(draws.split(groups, groups=groups)):
         held[draw, chosen] = True
-    scarce = table.spread < _BOTH_SIDES
     holding = held @ (table.counts > 0).astype(np.int64)  # of two bool matrices it would be bool
-    covers = np.where(scarce, holding == 0, (holding > 0) & (holding < table.spread)).all(axis=1)
+    covers = ((holding > 0) & (holding < table.spread)).all(axis=1)
     if not covers.any():
         return np.asarray(_search(table, shares=[1 - share, share], seed=seed) == 1)
     shares = held @ table.counts / table.counts.sum(axis=0)
-    off = np.where(covers, np.abs(shares - share)[:, ~scarce].max(axis=1), np.inf)
+    off = np.where(covers, np.abs(shares - share).max(axis=1), np.inf)
     near = np.flatnonzero(off <= _NEAR_ENOUGH)
     return np.asarray(held[near[0] if len(near) else off.argmin()])
 
@@ -259,9 +229,8 @@ def _held_out(table: _Table, *, share: float, seed: int) -> Marked:
 def _search(table: _Table, *, shares: Sequence[float], seed: int) -> Indices:
     """The part of each group, every class in every part, by integer programming.
 
-    For what shuffling and greed do not find. The first part keeps a class that has one group only. With
-    x[g, p] = 1 where group g goes to part p, minimises how far each part's share of each class is off.
-    Raises DataError where there is no such deal.
+    For what shuffling and greed do not find. With x[g, p] = 1 where group g goes to part p, minimises how far
+    each part's share of each class is off. Raises DataError where there is no such deal.
     """
     parts, classes = len(shares), len(table.classes)
     order = np.random.default_rng(seed).permutation(len(table.counts))
@@ -271,7 +240,6 @@ def _search(table: _Table, *, shares: Sequence[float], seed: int) -> Indices:
     side = sparse.eye_array(parts)
     once = sparse.hstack([sparse.kron(sparse.eye_array(groups), np.ones((1, parts))), _nothing(groups, off)])
     present = sparse.hstack([sparse.kron((counts > 0).astype(float).T, side), _nothing(off, off)])
-    least = np.where((np.arange(parts) > 0)[None] & (table.spread < _BOTH_SIDES)[:, None], 0.0, 1.0).ravel()
     share = sparse.kron((counts / counts.sum(axis=0)).T, side)
     apart = sparse.eye_array(off)
     wanted = np.tile(shares, classes)
@@ -281,7 +249,7 @@ def _search(table: _Table, *, shares: Sequence[float], seed: int) -> Indices:
         bounds=Bounds(np.concatenate([np.zeros(dealt), _SLACK * wanted]), 1),
         constraints=[
             LinearConstraint(once, 1, 1),
-            LinearConstraint(present, least, np.inf),
+            LinearConstraint(present, 1, np.inf),
             LinearConstraint(sparse.hstack([share, -apart]), -np.inf, wanted),
             LinearConstraint(sparse.hstack([share, apart]), wanted, np.inf),
         ],

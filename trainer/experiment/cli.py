@@ -11,12 +11,13 @@ from typing import Annotated
 import typer
 from torch.distributed import is_torchelastic_launched
 
+from trainer.errors import RecipeError
 from trainer.evaluation.compare import compare as compare_predictions
 from trainer.evaluation.evaluation import Evaluation, Figure
 from trainer.experiment.assemble import Assembled, assemble, predictions_of, report_of
 from trainer.experiment.comparison import as_text
 from trainer.experiment.markdown import in_markdown
-from trainer.experiment.options import classes_of, settings_of
+from trainer.experiment.options import classes_of, hold_out_of, settings_of
 from trainer.experiment.plan import cells, chosen_experiments
 from trainer.experiment.request import Protocol, Request
 from trainer.experiment.runner import run_fold
@@ -56,6 +57,14 @@ Compile = Annotated[bool, typer.Option("--compile", help="Compile the training s
 ChannelsLast = Annotated[
     bool, typer.Option("--channels-last", help="Lay weights out as tensor cores want them.")
 ]
+HoldOutName = Annotated[
+    str | None,
+    typer.Option(
+        "--hold-out",
+        metavar="laboratory[=NAME]",
+        help="Hold a whole laboratory out: each in turn, or the one named. Of the honest protocol.",
+    ),
+]
 Only = Annotated[
     list[str] | None, typer.Option(metavar="EXPERIMENT", help="Only this experiment; may be given again.")
 ]
@@ -92,6 +101,7 @@ def reproduce(
     folds: Annotated[
         int | None, typer.Option(min=1, help="Folds of the honest protocol; 1 is a hold-out.")
     ] = None,
+    hold_out: HoldOutName = None,
     changes: Settings = None,
     weights: Weights = None,
     from_scratch: FromScratch = False,
@@ -122,6 +132,7 @@ def reproduce(
         classes=classes_of(classes or []),
         at_most=at_most,
         folds=folds,
+        **hold_out_of(hold_out, protocol=protocol, folds=folds),
         changes=settings_of(changes or []),
         weights=weights,
         from_scratch=from_scratch,
@@ -154,6 +165,7 @@ def train(
     skip_broken: SkipBroken = False,
     classes: Classes = None,
     at_most: AtMost = None,
+    hold_out: HoldOutName = None,
     changes: Settings = None,
     weights: Weights = None,
     from_scratch: FromScratch = False,
@@ -164,8 +176,9 @@ def train(
 ) -> None:
     """Train one network on your pictures, judge it on held-out groups, and keep it.
 
-    The same under `torchrun --nproc-per-node N -m trainer.cli train ...` on many GPUs or hosts. Stopped at
-    any point, the same command goes on.
+    With --hold-out laboratory=NAME it is judged on that laboratory, of which it has seen nothing. The same
+    under `torchrun --nproc-per-node N -m trainer.cli train ...` on many GPUs or hosts. Stopped at any point,
+    the same command goes on.
     """
     request = Request(
         recipe=recipe,
@@ -176,7 +189,8 @@ def train(
         broken="skip" if skip_broken else "fatal",
         classes=classes_of(classes or []),
         at_most=at_most,
-        folds=1,
+        folds=None if hold_out else 1,
+        **hold_out_of(hold_out, protocol="honest", folds=None),
         changes=settings_of(changes or []),
         weights=weights,
         from_scratch=from_scratch,
@@ -187,7 +201,13 @@ def train(
         keep_networks=True,
     )
     name = chosen_experiments(request, [experiment] if experiment else ())[0]
-    (cell,) = cells(request, [name])
+    planned = cells(request, [name])
+    if len(planned) > 1:
+        raise RecipeError(
+            f"One network is trained, and {len(planned)} laboratories could be held out.",
+            remedy="Name one with --hold-out laboratory=NAME, or let `reproduce` hold out each in turn.",
+        )
+    (cell,) = planned
     fabric = request.fabric(devices="auto" if is_torchelastic_launched() else 1)
     processes = fabric.launch()
     with processes.rank_zero_first(local=True):

@@ -8,7 +8,7 @@ from typing import Final
 from trainer.evaluation.evaluation import Evaluation, Figure
 from trainer.experiment.assemble import Assembled
 from trainer.experiment.comparison import Row
-from trainer.experiment.request import Protocol
+from trainer.experiment.request import Protocol, Request
 from trainer.recipes.recipe import PublishedFigure
 
 _NOTHING: Final = "-"
@@ -31,7 +31,7 @@ def _experiments(assembled: Sequence[Assembled]) -> list[str]:
         "|---|---|---|---|---|",
     ]
     for each in assembled:
-        where = f"{each.request.data.name}, {each.request.protocol}"
+        where = f"{each.request.data.name}, {each.request.protocol}{_by_laboratory(each.request)}"
         for name, outcome in each.outcomes.items():
             found = outcome.evaluation
             lines.append(
@@ -42,6 +42,12 @@ def _experiments(assembled: Sequence[Assembled]) -> list[str]:
     return lines
 
 
+def _by_laboratory(request: Request) -> str:
+    if request.hold_out is None:
+        return ""
+    return f", {request.laboratory or 'each laboratory'} held out"
+
+
 def _leak(evaluation: Evaluation) -> str:
     return f" ({evaluation.leaking_groups} on both sides)" if evaluation.leaky else ""
 
@@ -49,7 +55,11 @@ def _leak(evaluation: Evaluation) -> str:
 def _tables(assembled: Sequence[Assembled]) -> list[str]:
     ours = {
         protocol: {
-            row.figure: row for each in assembled if each.request.protocol == protocol for row in each.rows()
+            row.figure: row
+            for each in assembled
+            # A laboratory left out is another question than the paper's.
+            if each.request.protocol == protocol and each.request.hold_out is None
+            for row in each.rows()
         }
         for protocol in _PROTOCOLS
     }

@@ -1,7 +1,8 @@
 """Who is trained on and who is held out: honestly, or as the paper did it.
 
-Honest: whole groups on one side, augmentation for training alone. Published: by chance over pictures, and
-where the paper augmented before it divided, or augmented what it tested on, so is it here.
+Honest: whole groups on one side, or whole laboratories, augmentation for training alone. Published: by
+chance over pictures, and where the paper augmented before it divided, or augmented what it tested on, so is
+it here.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.data.folds import Fold, demand_disjoint, honest_folds, published_folds
+from trainer.data.folds import Fold, demand_disjoint, honest_folds, laboratory_folds, published_folds
+from trainer.errors import DataError
 from trainer.experiment.request import Request
-from trainer.experiment.subject import Subject
+from trainer.experiment.subject import Subject, read_subject
 from trainer.pictures.changes import augmented_copies, change
 from trainer.recipes.recipe import Recipe, SplitRecipe
 
@@ -54,13 +56,22 @@ def split_of(request: Request, recipe: Recipe) -> SplitRecipe:
 
 
 def fold_count(request: Request, recipe: Recipe) -> int:
-    """How many folds an experiment has."""
+    """How many folds an experiment has; by laboratory, the collection is read for that. Raises DataError."""
+    if request.hold_out == "laboratory":
+        return 1 if request.laboratory else len(laboratories(read_subject(request, recipe)))
     split = split_of(request, recipe)
     return split.folds if split.kind == "folds" else 1
 
 
+def laboratories(subject: Subject) -> tuple[str, ...]:
+    """The laboratories of a task's pictures, in the order of their names: that of their folds."""
+    return tuple(sorted({each.laboratory for each in subject.samples}))
+
+
 def split_in_words(request: Request, recipe: Recipe, subject: Subject) -> str:
     """How training and held-out pictures were told apart, in a sentence."""
+    if request.hold_out == "laboratory":
+        return _laboratories_in_words(request, subject)
     split = split_of(request, recipe)
     shape = f"{split.folds} folds" if split.kind == "folds" else f"a hold-out of {split.test_share:.0%}"
     if request.protocol == "honest":
@@ -86,13 +97,7 @@ def sides(pixels: Pixels, subject: Subject, *, request: Request, recipe: Recipe,
         names=tuple(each.name for each in subject.samples),
     )
     if request.protocol == "honest":
-        chosen = honest_folds(
-            subject.labels.tolist(),
-            subject.groups.tolist(),
-            folds=split.folds if split.kind == "folds" else None,
-            test_share=split.test_share if split.kind == "holdout" else None,
-            seed=seed,
-        )[fold]
+        chosen = _honest(subject, request, split, fold=fold, seed=seed)
         demand_disjoint(chosen, subject.groups.tolist())
         found = _parted(whole, chosen)
         return Sides(train=_copied(found.train, recipe, rng), held_out=found.held_out)
@@ -103,6 +108,61 @@ def sides(pixels: Pixels, subject: Subject, *, request: Request, recipe: Recipe,
     return Sides(
         train=_copied(found.train, recipe, rng),
         held_out=_tested_on(found.held_out, recipe, rng) if split.augments_test else found.held_out,
+    )
+
+
+def _honest(subject: Subject, request: Request, split: SplitRecipe, *, fold: int, seed: int) -> Fold:
+    if request.hold_out == "laboratory":
+        return _without_laboratory(subject, request.laboratory or laboratories(subject)[fold])
+    return honest_folds(
+        subject.labels.tolist(),
+        subject.groups.tolist(),
+        folds=split.folds if split.kind == "folds" else None,
+        test_share=split.test_share if split.kind == "holdout" else None,
+        seed=seed,
+    )[fold]
+
+
+def _without_laboratory(subject: Subject, name: str) -> Fold:
+    """The fold that holds a laboratory out. Raises DataError where what is left lacks a class."""
+    folds = dict(laboratory_folds([each.laboratory for each in subject.samples], subject.groups.tolist()))
+    if name not in folds:
+        raise DataError(
+            f"{subject.collection} has no laboratory {name!r} for this task.",
+            remedy=f"Its laboratories are {', '.join(folds)}.",
+        )
+    missing = {each: _untaught(subject, fold) for each, fold in folds.items()}
+    if missing[name]:
+        possible = [each for each, classes in missing.items() if not classes]
+        raise DataError(
+            f"Without {name} there is no picture of {' and '.join(missing[name])} to train on.",
+            remedy=f"Hold out one that can be: --hold-out laboratory={possible[0]}."
+            if possible
+            else "Tell other classes apart (--class), or give pictures of them from another laboratory.",
+        )
+    return folds[name]
+
+
+def _untaught(subject: Subject, fold: Fold) -> list[str]:
+    """The classes of which the training side has no picture."""
+    taught = set(subject.labels[list(fold.train)].tolist())
+    return [name for label, name in enumerate(subject.classes) if label not in taught]
+
+
+def _laboratories_in_words(request: Request, subject: Subject) -> str:
+    names = laboratories(subject)
+    if request.laboratory:
+        others = ", ".join(each for each in names if each != request.laboratory)
+        shape = f"everything of the laboratory {request.laboratory} held out, trained on {others}"
+    else:
+        told = ", ".join(f"fold {number} is {each}" for number, each in enumerate(names, start=1))
+        shape = (
+            f"{len(names)} laboratories, each held out whole and judged by a network of the others ({told})"
+        )
+    return (
+        f"{shape}; no group stands on both sides, and only training pictures were changed. The intervals "
+        f"redraw the {subject.grouped_by}s within the laboratories held out: how much figures differ from "
+        f"one laboratory to the next they cannot tell. {subject.grouping[:1].upper()}{subject.grouping[1:]}."
     )
 
 

@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+)
 
 from trainer.errors import RecipeError, RunError
 from trainer.fabric import FabricSettings, Precision
@@ -14,6 +22,7 @@ from trainer.recipes.recipe import Recipe, Task
 from trainer.recipes.shelf import apply, load_recipe, override, small
 
 REQUEST: Final = "request.json"
+_LATER: Final = ("hold_out", "laboratory")
 Protocol = Literal["honest", "published"]
 
 
@@ -39,6 +48,10 @@ class Request(BaseModel):
     at_most: Annotated[int, Field(ge=1)] | None = None
     folds: Annotated[int, Field(ge=1)] | None = None
     """1 means one hold-out."""
+    hold_out: Literal["laboratory"] | None = None
+    """Of the honest protocol: whole laboratories are held out, each in turn, in the place of folds."""
+    laboratory: str | None = None
+    """With ``hold_out``: this laboratory alone."""
     weights: str | None = None
     from_scratch: bool = False
     precision: Precision = "32-true"
@@ -47,6 +60,12 @@ class Request(BaseModel):
     channels_last: bool = False
     keep_networks: bool = False
     """Keep each fold's trained network, not only what it answered."""
+
+    @model_serializer(mode="wrap")
+    def _as_it_was_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what was not asked for: so requests from before there was such a question stay the same."""
+        document: dict[str, Any] = serialize(self)
+        return {name: value for name, value in document.items() if name not in _LATER or value is not None}
 
     @field_validator("data")
     @classmethod
@@ -137,7 +156,7 @@ class Request(BaseModel):
 def _differing(one: Request, other: Request) -> list[str]:
     """The settings in which two requests differ, as their files tell them."""
     first, second = one.model_dump(mode="json"), other.model_dump(mode="json")
-    return [name for name in first if first[name] != second[name]]
+    return [name for name in first | second if first.get(name) != second.get(name)]
 
 
 def _message(error: ValidationError) -> str:

@@ -11,7 +11,6 @@ from trainer.data.folds import (
     demand_disjoint,
     honest_folds,
     laboratory_folds,
-    nested,
     published_folds,
 )
 from trainer.errors import DataError, EvaluationError
@@ -141,29 +140,6 @@ def test_a_share_that_leaves_a_side_empty_is_refused(share):
 
 def test_labels_may_be_numbers():
     assert len(honest_folds([0, 1, 0, 1], [0, 1, 2, 3], folds=2)) == 2
-
-
-def test_nested_splits_the_training_side_alone_and_by_groups():
-    labels, groups = of_patients([("a", 4), ("b", 6)] * 10)
-    for fold in honest_folds(labels, groups, folds=3, seed=2):
-        inner = nested(labels, groups, fold, share=0.25, seed=2)
-        assert sorted(inner.train + inner.held_out) == list(fold.train)
-        demand_disjoint(inner, groups)
-        assert sides(inner, labels) == ({"a", "b"}, {"a", "b"})
-
-
-def test_nested_keeps_a_class_of_one_group_in_training():
-    labels, groups = of_patients([("common", 4)] * 8 + [("rare", 3)] * 2)
-    (fold,) = honest_folds(labels, groups, test_share=0.4)
-    inner = nested(labels, groups, fold)
-    assert sides(inner, labels) == ({"common", "rare"}, {"common"})
-
-
-def test_nested_refuses_where_nothing_can_be_spared():
-    labels, groups = of_patients([("a", 4), ("b", 4), ("a", 4), ("b", 4)])
-    (fold,) = honest_folds(labels, groups, test_share=0.5)
-    with pytest.raises(DataError, match="each class has one only"):
-        nested(labels, groups, fold)
 
 
 def test_each_laboratory_is_left_out_with_what_is_welded_to_it():

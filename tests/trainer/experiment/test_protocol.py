@@ -209,3 +209,56 @@ def test_real_fields_of_one_slide_stay_together_with_all_that_look_like_them(tmp
         if min(equal) < len(found.train.names) <= max(equal)
     ]
     assert across == []
+
+
+@pytest.fixture(scope="module")
+def two_laboratories(tmp_path_factory):
+    """Patients 0 to 2 of each class are of the north, the others of the south."""
+    data = tiny.collection(tmp_path_factory.mktemp("laboratories") / "data")
+    return tiny.tell_laboratories(data, lambda file: "north" if int(file[-7:-4]) < 9 else "south")
+
+
+def test_each_laboratory_is_held_out_whole_and_judged_by_a_network_of_the_others(tmp_path, two_laboratories):
+    divided = Divided(tiny.recipe(tmp_path), two_laboratories, hold_out="laboratory")
+    of = {each.name: each.laboratory for each in divided.subject.samples}
+    for name, fold in zip(("north", "south"), divided.folds(), strict=True):
+        assert {of[each] for each in fold.held_out.names} == {name}
+        assert not {of[each] for each in fold.train.names} & {name}
+        assert not set(fold.train.groups) & set(fold.held_out.groups)
+    assert "2 laboratories, each held out whole" in divided.words
+    assert "(fold 1 is north, fold 2 is south)" in divided.words
+    assert "from one laboratory to the next they cannot tell" in divided.words
+
+
+def test_one_laboratory_alone_is_one_fold(tmp_path, two_laboratories):
+    asked = {"hold_out": "laboratory", "laboratory": "south"}
+    divided = Divided(tiny.recipe(tmp_path), two_laboratories, **asked)
+    (fold,) = divided.folds()
+    of = {each.name: each.laboratory for each in divided.subject.samples}
+    assert {of[each] for each in fold.held_out.names} == {"south"}
+    assert "everything of the laboratory south held out, trained on north" in divided.words
+
+
+def test_an_unknown_laboratory_is_refused_with_those_that_there_are(tmp_path, two_laboratories):
+    divided = Divided(tiny.recipe(tmp_path), two_laboratories, hold_out="laboratory", laboratory="east")
+    with pytest.raises(DataError, match="no laboratory 'east'") as told:
+        divided.fold()
+    assert told.value.remedy == "Its laboratories are north, south."
+
+
+def test_a_laboratory_that_alone_has_a_class_cannot_be_held_out(tmp_path):
+    data = tiny.collection(tmp_path / "data")
+    tiny.tell_laboratories(
+        data, lambda file: "south" if "normal" in file and int(file[-7:-4]) < 9 else "north"
+    )
+    divided = Divided(tiny.recipe(tmp_path), data, hold_out="laboratory")
+    with pytest.raises(DataError, match="Without north there is no picture of ill to train on") as told:
+        divided.fold(0)
+    assert "--hold-out laboratory=south" in told.value.remedy
+    assert set(divided.fold(1).held_out.labels) == {1}, "of the south there are only well ones"
+
+
+def test_a_collection_of_one_laboratory_cannot_leave_it_out(tmp_path, data):
+    divided = Divided(tiny.recipe(tmp_path), data, hold_out="laboratory")
+    with pytest.raises(DataError, match="All pictures are of one laboratory"):
+        divided.fold()

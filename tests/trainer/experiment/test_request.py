@@ -99,3 +99,13 @@ def test_a_label_of_two_classes_is_refused_by_name(recipe_file):
     request = asked(recipe_file, classes={"ill": ("a", "b"), "well": ("b",)})
     with pytest.raises(RecipeError, match=r"--class cannot be used: b would belong to two classes"):
         request.task(request.resolved("short"))
+
+
+def test_a_question_that_was_not_asked_leaves_no_trace_so_older_folders_go_on(tmp_path, recipe_file):
+    plain = tiny.request(recipe_file, tmp_path)
+    assert not {"hold_out", "laboratory"} & plain.model_dump(mode="json").keys()
+    asked = plain.model_copy(update={"hold_out": "laboratory"})
+    assert Request.model_validate(asked.model_dump(mode="json")) == asked
+    plain.save(tmp_path / "out")
+    with pytest.raises(RunError, match=r"another request \(hold_out differ\)"):
+        asked.save(tmp_path / "out")

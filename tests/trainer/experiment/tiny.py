@@ -137,3 +137,11 @@ def run(out: Path, cell: Cell) -> tuple[Path, Mapping[str, Finding]]:
     """The cell run below ``out``: its directory, and what it found."""
     folder = directory_of(out, cell)
     return folder, run_fold(cell, folder)
+
+
+def tell_laboratories(data: Path, laboratory_of: Callable[[str], str]) -> Path:
+    """Give the collection's table a laboratory for each file, by its name."""
+    header, *rows = (data / "samples.csv").read_text().splitlines()
+    told = [f"{header},laboratory", *(f"{row},{laboratory_of(row.partition(',')[0])}" for row in rows)]
+    (data / "samples.csv").write_text("\n".join(told) + "\n")
+    return data
