@@ -79,3 +79,11 @@ def test_a_plan_is_the_same_each_time_and_another_for_another_request(tmp_path):
     )
     assert [each.digest for each in first] == [each.digest for each in again]
     assert not {each.digest for each in first} & {each.digest for each in other}
+
+
+def test_each_laboratory_left_out_is_a_fold(tmp_path):
+    data = tiny.collection(tmp_path / "data")
+    tiny.tell_laboratories(data, lambda file: ("north", "south", "west")[int(file[-7:-4]) // 6])
+    asked = tiny.request(tiny.recipe(tmp_path), data, folds=None, hold_out="laboratory")
+    assert [each.fold for each in cells(asked, ["once"])] == [0, 1, 2]
+    assert len(cells(asked.model_copy(update={"laboratory": "west"}), ["once"])) == 1
