@@ -39,3 +39,9 @@ class PublishingError(ExportError):
     """A repository that cannot be read, or that may not be changed in the way that was asked for."""
 
     exit_code: ClassVar[int] = 65  # EX_DATAERR
+
+
+class EngineBuildError(ExportError):
+    """An engine that cannot be built from a bundle's file on this machine."""
+
+    exit_code: ClassVar[int] = 70  # EX_SOFTWARE

@@ -133,4 +133,10 @@ def engine_key(
         driver=gpu.driver,
         precision=precision,
         options=options,
+        calibration_sha256=_calibration(bundle, role) if precision == "int8" else None,
     )
+
+
+def _calibration(bundle: Bundle, role: Role) -> Sha256 | None:
+    part = bundle.manifest.detector if role == "detector" else bundle.manifest.classifier
+    return part.int8.calibration_sha256 if part.int8 is not None else None
