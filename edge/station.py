@@ -36,6 +36,7 @@ from edge.frame import Frame
 from edge.networks import Networks, open_networks
 from edge.outbox.publisher import Publisher
 from edge.outbox.store import Outbox
+from edge.update.trial import TrialWatch
 from edge.watchdog import Watchdog
 from edge.web.server import PageServer
 from edge.web.view import BundleView
@@ -70,6 +71,7 @@ class Station:
         now: Callable[[], datetime],
         monotonic_s: Callable[[], float],
     ) -> None:
+        watch = TrialWatch(monotonic_s=monotonic_s)
         self._config = config
         self._outbox = outbox
         self._camera = camera
@@ -112,6 +114,8 @@ class Station:
             monotonic_s=monotonic_s,
             on_frame=self._view.see_frame,
             on_field=self._view.see_field,
+            on_analysed=lambda seconds: watch.note_field(seconds * 1000),
+            on_engine_error=watch.note_engine_error,
         )
         self._publisher = (
             Publisher(

@@ -144,7 +144,11 @@ class ReviewRecord(_Message):
 
 
 class UpdateRecord(_Message):
-    """A step of a bundle update on this station."""
+    """A step of a bundle update on this station.
+
+    ``candidate`` is the bundle's id and ``attempt`` counts the tries to bring it here. ``stamp.bundle``
+    is the one that ran when the step was recorded.
+    """
 
     schema_id: Annotated[Literal["leukoscope/update/1"], Field(alias="schema")] = "leukoscope/update/1"
     stamp: Stamp
@@ -160,6 +164,7 @@ class UpdateRecord(_Message):
     ]
     candidate: str
     release: Annotated[int, Field(ge=1)]
+    attempt: Annotated[int, Field(ge=1)] = 1
     detail: str = ""
 
 
@@ -239,11 +244,15 @@ class Ack(_Message):
 
 
 class Command(_Message):
-    """An order to a station. Carried out at most once by ``id``, and never after ``expires_at``."""
+    """An order to a station. Carried out at most once by ``id``, and never after ``expires_at``.
+
+    ``look_for_update`` asks for the newest bundle that the station's own repository offers: an order never
+    brings one itself. ``cancel_update`` works until the candidate is activated.
+    """
 
     schema_id: Annotated[Literal["leukoscope/command/1"], Field(alias="schema")] = "leukoscope/command/1"
     id: Annotated[str, Field(min_length=1, max_length=64)]
-    command: Literal["open_slide", "close_slide", "report_health"]
+    command: Literal["open_slide", "close_slide", "report_health", "look_for_update", "cancel_update"]
     slide: SlideName | None = None
     expires_at: AwareDatetime
 

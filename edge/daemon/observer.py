@@ -72,6 +72,8 @@ class Observer:
         monotonic_s: Callable[[], float],
         on_frame: Callable[[Frame, str | None], None],
         on_field: Callable[[CountedField], None],
+        on_analysed: Callable[[float], None],
+        on_engine_error: Callable[[str], None],
     ) -> None:
         self._frames = frames
         self._gates = gates
@@ -82,6 +84,8 @@ class Observer:
         self._monotonic_s = monotonic_s
         self._on_frame = on_frame
         self._on_field = on_field
+        self._on_analysed = on_analysed
+        self._on_engine_error = on_engine_error
         self._fields = Handover[_Field](capacity=_BETWEEN_STAGES, live=False)
         self._analysed = Handover[_AnalysedField](capacity=_BETWEEN_STAGES, live=False)
         self._lost: deque[Accepted] = deque()
@@ -171,11 +175,14 @@ class Observer:
             cells = self._analyzer.analyze(field.frame.pixels, um_per_px=field.frame.um_per_px)
         except (EngineError, ValueError) as error:
             self._lost.append(field.accepted)
+            if isinstance(error, EngineError):
+                self._on_engine_error(str(error))
             self._problems.raise_(ANALYSIS, f"A field was lost: {error}")
             return
         self._problems.clear(ANALYSIS)
         analysis_s = self._monotonic_s() - begun_s
         self._clock.note(ANALYSIS, analysis_s)
+        self._on_analysed(analysis_s)
         fresh = not_yet_counted(cells, field.accepted.covered_px)
         self._analysed.put(_AnalysedField(field=field, cells=fresh, analysis_s=analysis_s))
 

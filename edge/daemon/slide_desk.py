@@ -132,7 +132,7 @@ class SlideDesk:
 
             def build(key: Key) -> FieldRecord:
                 return FieldRecord(
-                    stamp=self._stamp(key),
+                    stamp=self.stamp(key),
                     slide=session.slide,
                     field=number,
                     source=frame.source,
@@ -148,10 +148,20 @@ class SlideDesk:
 
             key = self._journal.append(build)
             session.add(cells)
-            self.latest = session.record(self._stamp(key), state="open")
+            self.latest = session.record(self.stamp(key), state="open")
             if number % self._record_every_fields == 0:
                 self._record_summary(session)
             return CountedField(key=key, slide=session.slide, number=number, frame=frame, cells=tuple(cells))
+
+    def stamp(self, key: Key) -> Stamp:
+        """What a record that is made now under ``key`` says of where it comes from."""
+        return Stamp(
+            site=self._origin.site,
+            key=key,
+            recorded_at=self._now(),
+            software=self._origin.software,
+            bundle=self._origin.bundle,
+        )
 
     def _close(self) -> None:
         if self._session is not None:
@@ -169,20 +179,11 @@ class SlideDesk:
         recorded: list[SlideRecord] = []
 
         def build(key: Key) -> SlideRecord:
-            recorded.append(session.record(self._stamp(key), state=state))
+            recorded.append(session.record(self.stamp(key), state=state))
             return recorded[-1]
 
         self._journal.append(build)
         self.latest = recorded[-1]
-
-    def _stamp(self, key: Key) -> Stamp:
-        return Stamp(
-            site=self._origin.site,
-            key=key,
-            recorded_at=self._now(),
-            software=self._origin.software,
-            bundle=self._origin.bundle,
-        )
 
 
 def _checked(name: str) -> str:

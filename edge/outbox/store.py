@@ -141,8 +141,23 @@ class Outbox:
         called a second time, with a new key, if the file turns out to be damaged.
         """
         key = self._on_disk(lambda table: self._save(table, build))
-        for listener in self._listeners:
-            listener()
+        self._tell_listeners()
+        return key
+
+    def append_once(self, build: Callable[[Key], DurableRecord], *, subject: str, name: str) -> Key | None:
+        """As ``append``, but None where the newest record of ``subject`` was saved under ``name`` already.
+
+        So whoever hands records over one by one, and was killed before it noted the last one, may hand that
+        one over again. Raises what ``append`` raises.
+        """
+        note = f"newest {subject}"
+
+        def save(table: RecordTable) -> Key | None:
+            return None if table.meta(note) == name else self._save(table, build, note=(note, name))
+
+        key = self._on_disk(save)
+        if key is not None:
+            self._tell_listeners()
         return key
 
     def pending(self, *, after: Position | None = None, limit: int = 100) -> tuple[StoredRecord, ...]:
@@ -218,6 +233,10 @@ class Outbox:
 
         return self._on_disk(read)
 
+    def _tell_listeners(self) -> None:
+        for listener in self._listeners:
+            listener()
+
     # Below here the lock is held.
 
     def _on_disk(self, operation: Callable[[RecordTable], _Answer]) -> _Answer:
@@ -288,7 +307,13 @@ class Outbox:
         self._boot, self._sequence = boot, 0
         self._wall_minus_monotonic_s = self._now_s() - self._monotonic_s()
 
-    def _save(self, table: RecordTable, build: Callable[[Key], DurableRecord]) -> Key:
+    def _save(
+        self,
+        table: RecordTable,
+        build: Callable[[Key], DurableRecord],
+        *,
+        note: tuple[str, str] | None = None,
+    ) -> Key:
         position = Position(self._boot, self._sequence + 1)
         key = Key(station=self._station, boot=position.boot, sequence=position.sequence)
         record = build(key)
@@ -315,6 +340,8 @@ class Outbox:
             if step_s:
                 table.shift_times(boot=self._boot, step_s=step_s)
             table.insert(row)
+            if note is not None:
+                table.set_meta(*note)
             self._make_room(table, newest=position)
         self._wall_minus_monotonic_s += step_s
         self._sequence = position.sequence

@@ -68,6 +68,7 @@ class Bench:
             now=lambda: NOW,
         )
         self.counted, self.seen = [], []
+        self.analysed_s, self.engine_errors = [], []
         self.observer = Observer(
             frames=self.frames,
             # Any sharpness will do: what is under test is what becomes of a verdict.
@@ -86,6 +87,8 @@ class Bench:
             monotonic_s=time.monotonic,
             on_frame=lambda frame, refusal: self.seen.append((frame.index, refusal)),
             on_field=self.counted.append,
+            on_analysed=self.analysed_s.append,
+            on_engine_error=self.engine_errors.append,
         )
 
     def put(self, index, picture):
@@ -153,6 +156,9 @@ def test_a_failing_network_costs_its_field_and_is_told(outbox, pictures):
     bench.watch(pictures)
     assert len(bench.counted) == 2
     assert bench.problems.standing() == ("A field was lost: The detector failed. Look for lack of memory.",)
+    # What a bundle on trial is judged by.
+    assert bench.engine_errors == ["The detector failed. Look for lack of memory."]
+    assert len(bench.analysed_s) == 2
 
 
 def test_a_lost_field_can_be_counted_when_it_is_seen_again(outbox, pictures):

@@ -156,6 +156,21 @@ def test_the_broker_may_take_records_out_of_order(path: Path) -> None:
         assert positions(outbox) == [tuple(each.position) for each in outbox.pending(after=Position(1, 1))]
 
 
+def test_what_is_handed_over_again_is_saved_once(path: Path) -> None:
+    with open_outbox(path) as outbox:
+        heard: list[int] = []
+        outbox.add_listener(lambda: heard.append(1))
+        assert outbox.append_once(builder("first"), subject="update", name="a") is not None
+        assert outbox.append_once(builder("first"), subject="update", name="a") is None
+        assert outbox.append_once(builder("other"), subject="else", name="a") is not None
+    with open_outbox(path) as outbox:
+        assert outbox.append_once(builder("first"), subject="update", name="a") is None
+        assert outbox.append_once(builder("second"), subject="update", name="b") is not None
+        details = [DURABLE_RECORD.validate_json(each.body).detail for each in outbox.pending()]
+    assert details == ["first", "other", "second"]
+    assert len(heard) == 2
+
+
 def test_pending_is_paged_by_position(path: Path) -> None:
     with open_outbox(path) as outbox:
         for _ in range(5):
