@@ -36,7 +36,7 @@ _BEFORE: Final[Mapping[State, State]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class Patience:
     """How often a candidate may fail before it is given up until a newer release.
 
     ``attempts``: to prove itself; ``downloads``: to be brought here, which is less often its own fault;
@@ -176,12 +176,12 @@ def activate(ledger: Ledger, *, active: str | None, previous: str | None) -> Led
     return _entered(ledger, replace(attempt, state="trial", trial=trial), detail=proof)
 
 
-def serve(ledger: Ledger, *, limits: Limits) -> Ledger:
+def serve(ledger: Ledger, *, patience: Patience) -> Ledger:
     """A process is about to open the candidate on trial; one before it that never ended well has died."""
     attempt, trial = _on_trial(ledger)
     deaths = trial.deaths + 1 if trial.running else trial.deaths
-    if deaths >= limits.deaths:
-        return fail(ledger, f"the station died {deaths} times in its trial", limits=limits)
+    if deaths >= patience.deaths:
+        return fail(ledger, f"the station died {deaths} times in its trial", patience=patience)
     return replace(ledger, attempt=replace(attempt, trial=replace(trial, running=True, deaths=deaths)))
 
 
@@ -206,7 +206,7 @@ def commit(ledger: Ledger, detail: str, *, latency_p99_ms: float | None) -> Ledg
     )
 
 
-def fail(ledger: Ledger, detail: str, *, limits: Limits) -> Ledger:
+def fail(ledger: Ledger, detail: str, *, patience: Patience) -> Ledger:
     """The attempt has failed by the candidate's fault; where that was once too often, it is given up."""
     attempt = _attempt(ledger)
     _expect(attempt.state not in ENDED, "the attempt has ended already")
@@ -215,7 +215,7 @@ def fail(ledger: Ledger, detail: str, *, limits: Limits) -> Ledger:
         history = replace(history, failed_downloads=history.failed_downloads + 1)
     else:
         history = replace(history, failed_proofs=history.failed_proofs + 1)
-    if history.failed_downloads >= limits.downloads or history.failed_proofs >= limits.attempts:
+    if history.failed_downloads >= patience.downloads or history.failed_proofs >= patience.attempts:
         history = replace(history, given_up=detail)
         detail = f"{detail}; given up until a newer release"
     return _entered(
@@ -235,12 +235,12 @@ def abandon(ledger: Ledger, detail: str) -> Ledger:
     return replace(_entered(ledger, replace(attempt, state="idle"), detail=detail), attempt=None)
 
 
-def interrupted(ledger: Ledger, *, limits: Limits) -> Ledger:
+def interrupted(ledger: Ledger, *, patience: Patience) -> Ledger:
     """What is left of an attempt whose process is gone; a proved one, a trial and an end stand."""
     attempt = ledger.attempt
     if attempt is None or attempt.is_ready or attempt.state in ENDED | {"trial"}:
         return ledger
-    return fail(ledger, f"interrupted while {attempt.state.replace('_', '-')}", limits=limits)
+    return fail(ledger, f"interrupted while {attempt.state.replace('_', '-')}", patience=patience)
 
 
 def settled(ledger: Ledger) -> Ledger:

@@ -15,7 +15,7 @@ from edge.bundle import Bundle
 from edge.errors import BundleError, StorageError
 from edge.update import rules
 from edge.update.journal import JournalError
-from edge.update.rules import Attempt, Ledger, Limits
+from edge.update.rules import Attempt, Ledger, Patience
 from edge.update.store import ReportSink, UpdateBusyError, UpdateStore
 from edge.update.trial import ENOUGH_FIELDS, Figures, Gate, Verdict, judge
 
@@ -41,9 +41,9 @@ class Opening:
 class Serving:
     """The updates as the serving station sees them."""
 
-    def __init__(self, *, store: UpdateStore, limits: Limits, gate: Gate) -> None:
+    def __init__(self, *, store: UpdateStore, patience: Patience, gate: Gate) -> None:
         self._store = store
-        self._limits = limits
+        self._patience = patience
         self._gate = gate
         self._served_before_s = 0.0
         self._noted_s = 0.0
@@ -86,7 +86,7 @@ class Serving:
                 self._store.journal.write(ended)
                 self._tidy(self._store.settle(ended))
             elif verdict.decision == "roll_back":
-                ended = rules.fail(ledger, verdict.detail, limits=self._limits)
+                ended = rules.fail(ledger, verdict.detail, patience=self._patience)
                 self._store.journal.write(ended)
                 # Nothing is tidied away before the next start: this process still has the bundle open.
                 self._store.settle(ended)
@@ -119,14 +119,14 @@ class Serving:
             found = journal.read()
         except JournalError as error:
             return self._begin_again(error)
-        ledger = rules.interrupted(found, limits=self._limits)
+        ledger = rules.interrupted(found, patience=self._patience)
         if ledger.attempt is not None and ledger.attempt.is_ready:
             if self._store.is_cancelled(ledger.attempt):
                 ledger = rules.abandon(ledger, "cancelled")
             else:
                 ledger = rules.activate(ledger, active=shelf.active, previous=shelf.previous)
         if ledger.attempt is not None and ledger.attempt.state == "trial":
-            ledger = rules.serve(ledger, limits=self._limits)
+            ledger = rules.serve(ledger, patience=self._patience)
         if ledger is not found:
             journal.write(ledger)
         if ledger.attempt is not None and ledger.attempt.state == "trial":
@@ -146,7 +146,7 @@ class Serving:
         try:
             bundle = self._store.shelf.open(attempt.offer.id)
         except BundleError as error:
-            failed = rules.fail(ledger, f"it cannot be opened: {error}", limits=self._limits)
+            failed = rules.fail(ledger, f"it cannot be opened: {error}", patience=self._patience)
             self._store.journal.write(failed)
             return None
         self._store.shelf.point(active=attempt.offer.id, previous=attempt.trial.previous)

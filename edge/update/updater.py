@@ -14,7 +14,7 @@ from edge.errors import BundleError, LeukoscopeError, StorageError
 from edge.update import rules
 from edge.update.filesystem import is_full_disk
 from edge.update.protocol import Cancelled, CancelledError, Delivery, Offer, Progress, Proof, SelfTest
-from edge.update.rules import Ledger, Limits
+from edge.update.rules import Ledger, Patience
 from edge.update.store import ReportSink, UpdateBusyError, UpdateStore
 
 _log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class Updater:
         store: UpdateStore,
         delivery: Delivery,
         self_test: SelfTest,
-        limits: Limits,
+        patience: Patience,
         reserve_bytes: int,
         sink: ReportSink | None = None,
         progress: Progress = _no_progress,
@@ -65,7 +65,7 @@ class Updater:
         self._store = store
         self._delivery = delivery
         self._self_test = self_test
-        self._limits = limits
+        self._patience = patience
         self._reserve_bytes = reserve_bytes
         self._sink = sink
         self._progress = progress
@@ -81,7 +81,7 @@ class Updater:
         with self._store.lock():
             ledger = self._store.journal.read()
             # Nobody else holds the lock, so a half-done attempt is that of a process that is gone.
-            after = rules.interrupted(ledger, limits=self._limits)
+            after = rules.interrupted(ledger, patience=self._patience)
             ledger = self._store.settle(after if after is ledger else self._write(after))
             attempt = ledger.attempt
             if attempt is not None and attempt.is_ready:
@@ -201,7 +201,7 @@ class Updater:
         return Outcome(kind="ready", detail=_told(proof), offer=offer)
 
     def _failed(self, offer: Offer, detail: str) -> Outcome:
-        ledger = rules.fail(self._store.journal.read(), detail, limits=self._limits)
+        ledger = rules.fail(self._store.journal.read(), detail, patience=self._patience)
         self._store.tidy(self._store.settle(self._write(ledger)))
         return Outcome(kind="failed", detail=detail, offer=offer)
 

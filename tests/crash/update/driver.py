@@ -7,27 +7,24 @@ often for that ever to come. After every death all promises are checked.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
-import shutil
 import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-from tests.edge.update.workbench import FAILED, GOOD, PASSED, SLOW, Bench, offer_of
+from tests.edge.update.workbench import FAILED, GOOD, PASSED, SLOW, Bench, copy_of, remove
 
-MOST_STARTS = 40
+MOST_STARTS = 16
+STATIONS = {"good": (GOOD, PASSED), "slow": (SLOW, PASSED), "disagrees": (GOOD, FAILED)}
 QUIET, AGAIN = 0, 10
 
 
 def run(case: dict[str, str], *, template: Path, place: Path) -> dict[str, object]:
-    shutil.copytree(template, place, symlinks=True)
-    bench = replace(
-        Bench(place=place),
-        figures=SLOW if case["station"] == "slow" else GOOD,
-        proof=FAILED if case["station"] == "disagrees" else PASSED,
-    )
+    figures, proof = STATIONS[case["station"]]
+    bench = replace(copy_of(Bench(place=template), place), figures=figures, proof=proof)
     forever = case["how_often"] == "for ever"
     deaths, broken, quiet = 0, [], False
     for _ in range(MOST_STARTS):
@@ -50,8 +47,8 @@ def run(case: dict[str, str], *, template: Path, place: Path) -> dict[str, objec
         else:
             broken.append("never quiet, though nothing kills it any more")
     broken += bench.broken(quiet=True)
-    states = bench.sink.states(offer_of(bench.candidate).id)
-    shutil.rmtree(place)
+    states = bench.sink.states(bench.candidate_id)
+    remove(place)
     return {"deaths": deaths, "quiet": quiet, "broken": broken, "states": states}
 
 
@@ -76,6 +73,7 @@ def watcher(case: dict[str, str], *, may_kill: bool):
 
 
 def main() -> None:
+    gc.freeze()  # a child need not copy what only its collector would touch
     template, place = Path(sys.argv[1]), Path(sys.argv[2])
     for line in sys.stdin:
         print(json.dumps(run(json.loads(line), template=template, place=place)), flush=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +19,7 @@ from edge.errors import BundleError
 from edge.update.filesystem import Disk, Filesystem, make_directories
 from edge.update.journal import Journal
 from edge.update.protocol import CancelledError, Offer, Proof
-from edge.update.rules import Limits, Report
+from edge.update.rules import Patience, Report
 from edge.update.serving import Serving
 from edge.update.store import UpdateStore
 from edge.update.testing import NamedSteps, SteppedFilesystem, Watcher
@@ -25,7 +27,7 @@ from edge.update.trial import Figures, Gate
 from edge.update.updater import Updater
 from tests.edge.bundles import FILES, manifest_content, write_files, write_manifest
 
-LIMITS = Limits(attempts=2, downloads=3, deaths=2)
+PATIENCE = Patience(attempts=2, downloads=3, deaths=2)
 GATE = Gate(fields=50, serving_s=600, deadline_s=3600, latency_factor=1.5)
 GOOD = Figures(served_s=60, fields=50, latency_p99_ms=100, golden=True)
 SLOW = replace(GOOD, latency_p99_ms=1000)
@@ -189,14 +191,14 @@ class Bench:
         return UpdateStore(root=self.root, base=self.base, filesystem=filesystem or Disk())
 
     def serving(self, filesystem: Filesystem | None = None) -> Serving:
-        return Serving(store=self.store(filesystem), limits=LIMITS, gate=GATE)
+        return Serving(store=self.store(filesystem), patience=PATIENCE, gate=GATE)
 
     def updater(self, *, source: Path | None = None, self_test=None, filesystem=None, **rest) -> Updater:
         return Updater(
             store=self.store(filesystem),
             delivery=FolderDelivery(source=source or self.candidate, filesystem=filesystem or Disk()),
             self_test=self_test or ScriptedTest(self.proof),
-            limits=LIMITS,
+            patience=PATIENCE,
             reserve_bytes=0,
             **rest,
         )
@@ -229,8 +231,16 @@ class Bench:
             sink=sink,
         ).run_once()
         serving.hand_over_reports(sink)
-        serving.stop(self.figures)
+        serving.stop(GOOD)
         return "quiet" if outcome.kind == "nothing" else "again"
+
+    @cached_property
+    def old_id(self) -> str:
+        return offer_of(self.old).id
+
+    @cached_property
+    def candidate_id(self) -> str:
+        return offer_of(self.candidate).id
 
     def note_opening(self, bundle_id: str, *, on_trial: bool) -> None:
         with (self.place / "openings").open("a") as log:
@@ -243,13 +253,12 @@ class Bench:
     def broken(self, *, quiet: bool) -> list[str]:
         """Every promise that does not hold: at any moment, and once nothing more is to be done."""
         wrong = [*self._unsound_bundles(), *self._wrongly_opened(), *self._wrongly_reported(quiet=quiet)]
-        old, candidate = offer_of(self.old).id, offer_of(self.candidate).id
         active = self.store().shelf.active
-        if active not in {old, candidate}:
+        if active not in {self.old_id, self.candidate_id}:
             wrong.append(f"active is {active}")
         if quiet:
-            committed = "committed" in self.sink.states(candidate)
-            if active != (candidate if committed else old):
+            committed = "committed" in self.sink.states(self.candidate_id)
+            if active != (self.candidate_id if committed else self.old_id):
                 wrong.append(f"committed: {committed}, but active is {active}")
             if self.store().journal.read().attempt is not None:
                 wrong.append("an attempt is under way")
@@ -265,7 +274,7 @@ class Bench:
 
     def _wrongly_opened(self) -> list[str]:
         """An unproved bundle is opened on trial alone, and as often as the limits allow."""
-        candidate = offer_of(self.candidate).id
+        candidate = self.candidate_id
         committed = "committed" in self.sink.states(candidate)
         openings = self.openings()
         wrong = [
@@ -274,7 +283,7 @@ class Bench:
             if bundle_id == candidate and how == "proved" and not committed and not self._reports_wait()
         ]
         trials = openings.count((candidate, "trial"))
-        if trials > LIMITS.attempts * LIMITS.deaths:
+        if trials > PATIENCE.attempts * PATIENCE.deaths:
             wrong.append(f"{trials} times on trial")
         return wrong
 
@@ -294,7 +303,7 @@ class Bench:
             if len(ends) > 1 or (quiet and len(ends) != 1):
                 wrong.append(f"attempt {attempt} ended as {ends} ({states})")
         failed = Counter(each["candidate"] for each in reports if each["state"] == "rolled_back")
-        if max(failed.values(), default=0) > LIMITS.attempts + LIMITS.downloads - 1:
+        if max(failed.values(), default=0) > PATIENCE.attempts + PATIENCE.downloads - 1:
             wrong.append(f"{failed} failed attempts")
         return wrong
 
@@ -305,6 +314,20 @@ def _unsound(directory: Path) -> str:
     except BundleError as error:
         return str(error)
     return "" if found == directory.name else f"{directory.name} is another bundle"
+
+
+def copy_of(template: Bench, place: Path) -> Bench:
+    """The same station in another place."""
+    shutil.copytree(template.place, place, symlinks=True)
+    return replace(template, place=place)
+
+
+def remove(place: Path) -> None:
+    """Remove a station with all that is write-protected in it."""
+    for path in [place, *place.rglob("*")]:
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(0o755)
+    shutil.rmtree(place)
 
 
 def _unwatched(point: str, when: str) -> None:
