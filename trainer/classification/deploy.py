@@ -27,6 +27,11 @@ class Deployment:
     temperature: float
     distance: DistanceModel
 
+    @staticmethod
+    def is_in(run: RunDirectory) -> bool:
+        """Whether evaluation has left one there, whole or not."""
+        return (run.path / _FILE).is_file()
+
     def save(self, run: RunDirectory) -> None:
         """Replace the run's ``deployment.pt``."""
         partial = run.path / f".{_FILE}.partial"

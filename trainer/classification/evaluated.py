@@ -13,6 +13,7 @@ from trainer.classification.corpus import Corpus
 from trainer.classification.deploy import load_network
 from trainer.classification.fit import ClassifierRecipe
 from trainer.classification.measure import Measured, measure
+from trainer.classification.network import CellNetwork
 from trainer.classification.pictures import CellPicture
 from trainer.data.splits import Split
 from trainer.errors import RunError
@@ -69,7 +70,11 @@ class Evaluated:
 
 def answers(run: RunDirectory, corpus: Corpus, split: Split, recipe: ClassifierRecipe) -> Evaluated:
     """Ask a run's network for its training and its held-out cells, and fit its distance."""
-    network = load_network(run)
+    return answers_of(load_network(run), corpus, split, recipe)
+
+
+def answers_of(network: CellNetwork, corpus: Corpus, split: Split, recipe: ClassifierRecipe) -> Evaluated:
+    """The same of a network at hand, in eval mode: any version of a run's."""
 
     def ask(pictures: Sequence[CellPicture], blocks: Labels, series: Labels) -> Measured:
         return measure(

@@ -15,15 +15,18 @@ from torch import Tensor, nn
 from trainer.classification import measurements
 from trainer.classification.batches import CellBatch
 from trainer.classification.corpus import Corpus
-from trainer.classification.deploy import load_network
-from trainer.classification.fit import ClassifierRecipe, training_recipe
+from trainer.classification.deploy import Deployment, load_network
+from trainer.classification.evaluated import Evaluated, answers_of
+from trainer.classification.fit import ClassifierRecipe, features_of, training_recipe
 from trainer.classification.network import CellNetwork
 from trainer.classification.pictures import CellPicture, crops
 from trainer.classification.variation import vary_cell
 from trainer.data.cells import CLASSES
+from trainer.evaluation.calibration import negative_log_likelihood
 from trainer.fit import Recipe
 from trainer.quantization.costs import classifier_costs, one_answer_points
-from trainer.quantization.report import Judgement
+from trainer.quantization.report import Judgement, Likelihood, Refit
+from trainer.quantization.serving import matched_temperature, scaled
 from trainer.quantization.subject import Calibration, FineTuning, Tuned
 from trainer.run import RunDirectory
 from trainer.statistics import balanced_accuracy
@@ -97,6 +100,43 @@ class ClassifierSubject:
             grouped_by="block of neighbouring file names",
             groups=len(np.unique(groups)),
             one_answer_points=one_answer_points(each),
+        )
+
+    def refit(self, network: nn.Module, run: RunDirectory) -> Refit | None:
+        """The temperature from tuning cells, the distances from training and drawn cells, as the run's were.
+
+        None where the run was not evaluated: it has neither.
+        """
+        if not isinstance(network, CellNetwork):
+            raise TypeError("a classifier's distances need a CellNetwork")
+        if not Deployment.is_in(self._directory):
+            return None
+        served = Deployment.load(self._directory)
+        before, after = (self.tune(version).signals[0].numpy() for version in (self.network, network))
+        temperature = matched_temperature(before, after, temperature=served.temperature)
+        found = answers_of(network, self._corpus, self._split, self._recipe)
+        # Limits are set in distances of the float network, by its median training cell.
+        learnt = self._crops(self._corpus.chosen(self._split.train) + self._corpus.virtual)
+        median = float(np.median(served.distance(features_of(self.network, learnt))))
+        factor = median / found.median_distance
+        Deployment(temperature=temperature, distance=scaled(found.distance, factor)).save(run)
+        return Refit(
+            float_temperature=served.temperature,
+            temperature=temperature,
+            distance_factor=factor,
+            likelihood=self._likelihood(found, temperatures=(served.temperature, temperature)),
+        )
+
+    def _likelihood(self, rounded: Evaluated, *, temperatures: tuple[float, float]) -> Likelihood | None:
+        if rounded.held_out is None:
+            return None
+        cells, labels = self._crops(self._corpus.chosen(self._split.held_out)), rounded.held_out.labels
+        before = _answers(self.network, cells)[0].numpy()
+        kept, own = temperatures
+        return Likelihood(
+            float_run=negative_log_likelihood(before, labels, temperature=kept),
+            at_its_temperature=negative_log_likelihood(rounded.held_out.logits, labels, temperature=kept),
+            at_own_temperature=negative_log_likelihood(rounded.held_out.logits, labels, temperature=own),
         )
 
     def recipe(self, network: nn.Module, tuning: FineTuning) -> Recipe[CellBatch]:

@@ -103,7 +103,7 @@ def ptq(
     source = source_run(run, experiment=experiment, fold=fold)
     wanted = _configuration(source, choice, calibration_pictures, tuning_pictures)
     _demand_place(place, wanted, resume=resume)
-    subject = _open(source, data, calibration_pictures, tuning_pictures, threads, learns=False)
+    subject = _open(source, data, calibration_pictures, tuning_pictures, threads)
     made = RunDirectory.begin(place, wanted, resume=resume)
     typer.echo(table(post_training(subject, made, choice, source=source)))
 
@@ -153,7 +153,7 @@ def qat(
     wanted = _configuration(source, choice, calibration_pictures, tuning_pictures)
     wanted["fine_tuning"] = vars(tuning)
     _demand_place(place, wanted, resume=resume)
-    subject = _open(source, data, calibration_pictures, tuning_pictures, threads, learns=True)
+    subject = _open(source, data, calibration_pictures, tuning_pictures, threads)
     made = RunDirectory.begin(place, wanted, resume=resume)
     typer.echo(table(aware_training(subject, made, choice, tuning, source=source, continued=continued)))
 
@@ -169,9 +169,7 @@ def _method(name: str | None) -> Method | None:
     return known[name]
 
 
-def _open(
-    run: Path, data: Path, calibration: int | None, tuning: int | None, threads: int | None, *, learns: bool
-) -> Subject:
+def _open(run: Path, data: Path, calibration: int | None, tuning: int | None, threads: int | None) -> Subject:
     if threads is not None:
         torch.set_num_threads(threads)
     return open_subject(
@@ -179,7 +177,6 @@ def _open(
         data,
         calibration_pictures=calibration,
         tuning_pictures=tuning,
-        learns=learns,
         drawn=run.parent / "drawn-cells.npz",
     )
 

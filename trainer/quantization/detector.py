@@ -27,7 +27,7 @@ from trainer.detection.training import Pictures, Settings
 from trainer.errors import DataError
 from trainer.fit import Recipe
 from trainer.quantization.costs import detector_costs
-from trainer.quantization.report import Judgement
+from trainer.quantization.report import Judgement, Refit
 from trainer.quantization.subject import Calibration, FineTuning, Tuned
 from trainer.run import RunDirectory
 
@@ -105,6 +105,10 @@ class DetectorSubject:
             grouped_by="frame",
             groups=len(frames),
         )
+
+    def refit(self, network: nn.Module, run: RunDirectory) -> Refit | None:  # noqa: ARG002 - as every subject
+        """Nothing: thresholds on scores are chosen by the station's bundle."""
+        return None
 
     def recipe(self, network: nn.Module, tuning: FineTuning) -> Recipe[Batch]:
         """The run's own frames, scenes and losses, at a lower rate."""

@@ -64,14 +64,12 @@ def open_subject(
     *,
     calibration_pictures: int | None = None,
     tuning_pictures: int | None = None,
-    learns: bool = True,
     drawn: Path | None = None,
 ) -> ClassifierSubject | DetectorSubject | PictureSubject:
     """A finished run with its pictures; ``data_dir`` is for the station's own, a recipe's run knows its own.
 
-    ``learns`` false spares the drawn cells of a classifier's training, which takes minutes and which only
-    a fine-tuning needs; ``drawn`` keeps them between calls. Numbers of pictures are the task's own where
-    none are given.
+    ``drawn`` keeps the drawn cells of a classifier's training between calls: to draw them takes minutes.
+    Numbers of pictures are the task's own where none are given.
 
     Raises RunError when the run is of something else, its training did not come to its end, or what it
     held out is not honestly so; DataError when its pictures are missing or have changed.
@@ -89,9 +87,9 @@ def open_subject(
     _demand_finished(directory, epochs=recipe.epochs)
     corpus = read_corpus(
         data_dir,
-        virtual_per_class=recipe.virtual_per_class if learns else 0,
+        virtual_per_class=recipe.virtual_per_class,
         seed=recipe.seed,
-        drawn=drawn if learns else None,
+        drawn=drawn,
     )
     return ClassifierSubject(run=run, corpus=corpus, **counts)
 
@@ -140,7 +138,9 @@ def load_quantized(folder: Path) -> nn.Module:
         )
         return DeployableDetector(network=finder).eval()
     namer = restored(load_network(source), folder, example=_noise(1, _SIDE_PX, _SIDE_PX, 3))
-    return DeployableClassifier(network=namer, deployment=Deployment.load(source)).eval()
+    # Nothing was fitted anew of a float run that had nothing: it may have been evaluated since.
+    fitted = source if QuantizationReport.load(folder).refit is None else RunDirectory.open(folder)
+    return DeployableClassifier(network=namer, deployment=Deployment.load(fitted)).eval()
 
 
 def restored(network: NetworkT, folder: Path, *, example: Tensor) -> NetworkT:

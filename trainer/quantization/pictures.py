@@ -19,9 +19,10 @@ from trainer.networks.picture import PictureNetwork
 from trainer.pictures.batches import PictureBatch
 from trainer.pictures.changes import change
 from trainer.quantization.costs import classifier_costs, one_answer_points
-from trainer.quantization.report import Judgement
+from trainer.quantization.report import Judgement, Refit
 from trainer.quantization.subject import Calibration, FineTuning, Tuned
 from trainer.recipes.recipe import Recipe
+from trainer.run import RunDirectory
 from trainer.statistics import balanced_accuracy
 from trainer.training import answer, fitting
 
@@ -135,6 +136,10 @@ class PictureSubject:
             groups=len(np.unique(held_out.groups)),
             one_answer_points=one_answer_points(each),
         )
+
+    def refit(self, network: nn.Module, run: RunDirectory) -> Refit | None:  # noqa: ARG002 - as every subject
+        """Nothing: a recipe's file answers what its softmax gives, and features."""
+        return None
 
     def recipe(self, network: nn.Module, tuning: FineTuning) -> Fitting[PictureBatch]:
         """The recipe's own pictures, batches and loss, at a lower rate."""

@@ -82,7 +82,9 @@ def post_training(
     )
     if report.met is False and not costs:
         costs = sensitivity(network, measure, notebook, quiet=quiet)
-    return _finished(report.model_copy(update={"search": steps, "sensitivity": costs}), run)
+    leave_float(network, kept)
+    update = {"search": steps, "sensitivity": costs, "refit": subject.refit(network, run)}
+    return _finished(report.model_copy(update=update), run)
 
 
 def aware_training(
@@ -138,7 +140,8 @@ def aware_training(
             quiet=quiet,
         )
         leave_float(network, choice.always_float)
-    return _finished(report.model_copy(update={"steps": steps, "sensitivity": costs}), run)
+    update = {"steps": steps, "sensitivity": costs, "refit": subject.refit(network, run)}
+    return _finished(report.model_copy(update=update), run)
 
 
 def _continued(subject: Subject, run: RunDirectory, tuning: FineTuning, *, quiet: bool) -> nn.Module:

@@ -83,6 +83,31 @@ class CalibrationFacts(_Part):
     source: str
 
 
+class Likelihood(_Part):
+    """The mean of -log p(true class) on the judged pictures, in nats: how honest probabilities are.
+
+    ``float_run`` as it is served; the rounded network at the float run's temperature, and at its own.
+    """
+
+    float_run: FiniteFloat
+    at_its_temperature: FiniteFloat
+    at_own_temperature: FiniteFloat
+
+
+class Refit(_Part):
+    """What is fitted after a training, fitted anew for the rounded network on the training side.
+
+    ``distance_factor`` is what its distances were multiplied by, so that their median on the training
+    pictures is the float network's, and a limit on distance means the same for both. ``likelihood`` is null
+    where nothing was held out.
+    """
+
+    float_temperature: FiniteFloat
+    temperature: FiniteFloat
+    distance_factor: FiniteFloat
+    likelihood: Likelihood | None
+
+
 class QuantizationReport(_Part):
     """All of it. ``met`` is null where nothing was held out to judge on; so is ``judgement``."""
 
@@ -107,6 +132,8 @@ class QuantizationReport(_Part):
     budget_points: Annotated[float, Field(ge=0)]
     met: bool | None
     to_blame: tuple[LayerCost, ...] = ()
+    refit: Refit | None = None
+    """Null where nothing is fitted after a training, or the float run has not come so far."""
 
     def save(self, folder: Path) -> None:
         """Replace the report in a run directory."""
@@ -162,6 +189,8 @@ def table(report: QuantizationReport) -> str:
         if judgement.one_answer_points is not None:
             lines.append(f"  one answer of the rarest class is {judgement.one_answer_points:.2f} points")
         lines += _against_more_training(report)
+    if report.refit is not None:
+        lines += _refitted(report.refit)
     if report.to_blame:
         lines += ["", "To blame, alone in eight bits on the tuning pictures: noise, points"]
         lines += [f"  {each.layer:<40}{each.noise:>10.2e}{each.points:>8.2f}" for each in report.to_blame]
@@ -176,6 +205,18 @@ def _against_more_training(report: QuantizationReport) -> list[str]:
         return ["  Not compared with the float run trained on for as long: more training may hide a cost."]
     rows = [_row(each) for each in (report.continued.total, *report.continued.by_class)]
     return ["", "The same over the float run trained on for as long", *rows]
+
+
+def _refitted(refit: Refit) -> list[str]:
+    fitted = f"temperature {refit.temperature:.3f} (float run {refit.float_temperature:.3f})"
+    lines = ["", f"{fitted}, distances times {refit.distance_factor:.3f}"]
+    if refit.likelihood is not None:
+        found = refit.likelihood
+        lines.append(
+            f"  -log p(true class): float {found.float_run:.4f}, rounded {found.at_own_temperature:.4f} "
+            f"({found.at_its_temperature:.4f} at the float run's temperature)"
+        )
+    return lines
 
 
 def _row(cost: Cost) -> str:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from trainer.fit import Recipe
-from trainer.quantization.report import Judgement
+from trainer.quantization.report import Judgement, Refit
+from trainer.run import RunDirectory
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,6 +90,13 @@ class Subject(Protocol):
         """What a version of the network costs on held-out pictures; None where there are none.
 
         The cost is that over the network in float, or over the version ``against``.
+        """
+        ...
+
+    def refit(self, network: nn.Module, run: RunDirectory) -> Refit | None:
+        """Fit anew for a version of the network what was fitted after the training, and leave it in ``run``.
+
+        From training pictures alone. None where nothing was fitted.
         """
         ...
 

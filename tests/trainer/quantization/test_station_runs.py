@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 
 from trainer.classification.batches import BatchRecipe
 from trainer.classification.corpus import Corpus
-from trainer.classification.fit import ClassifierRecipe
+from trainer.classification.deploy import DeployableClassifier, Deployment
+from trainer.classification.evaluated import answers
+from trainer.classification.fit import ClassifierRecipe, features_of
 from trainer.classification.network import CellNetwork
 from trainer.classification.pictures import picture_of
 from trainer.data.cells import CLASSES
@@ -23,10 +25,11 @@ from trainer.detection.training import Settings
 from trainer.errors import DataError, RunError, TrainerError
 from trainer.quantization.classifier import ClassifierSubject
 from trainer.quantization.cli import app
-from trainer.quantization.layers import quantized_layers
+from trainer.quantization.layers import leave_float, quantized_layers
 from trainer.quantization.opening import load_quantized, open_subject
-from trainer.quantization.quantize import Choice, aware_training
-from trainer.quantization.report import QuantizationReport
+from trainer.quantization.prepare import prepare
+from trainer.quantization.quantize import Choice, aware_training, post_training
+from trainer.quantization.report import QuantizationReport, table
 from trainer.quantization.subject import FineTuning
 from trainer.run import Checkpoint, RunDirectory
 
@@ -221,6 +224,67 @@ def test_a_classifier_learns_on_with_rounded_layers_on_its_own_cells(classifier_
     assert not torch.equal(learnt["head.layer.weight"], began["head.weight"])
     with pytest.raises(RunError, match=r"deployment\.pt"):
         load_quantized(run.path)
+
+
+@pytest.fixture
+def evaluated_run(classifier_run, corpus) -> Path:
+    """As far as it is served: these cells are too few for all the figures of an evaluation."""
+    run = RunDirectory.open(classifier_run)
+    found = answers(run, corpus, corpus.split("house"), RECIPE)
+    Deployment(temperature=1.3, distance=found.distance).save(run)
+    return classifier_run
+
+
+def test_a_rounded_classifier_is_served_with_a_temperature_and_distances_of_its_own(
+    evaluated_run, corpus, tmp_path
+):
+    subject = ClassifierSubject(run=evaluated_run, corpus=corpus, calibration_pictures=14, tuning_pictures=14)
+    began = Deployment.load(RunDirectory.open(evaluated_run))
+    run = RunDirectory.begin(tmp_path / "ptq", {}, resume=False)
+    choice = Choice(budget_points=100.0, method="max", search=False)
+    report = post_training(subject, run, choice, source=evaluated_run, quiet=True)
+    assert report.refit is not None
+    assert report.refit.float_temperature == began.temperature
+    assert report.refit.likelihood is not None
+    assert "-log p(true class)" in table(report)
+
+    served = load_quantized(run.path)
+    assert isinstance(served, DeployableClassifier)
+    assert served.temperature == report.refit.temperature
+    cells = subject._crops(corpus.chosen(corpus.split("house").train))
+    with torch.no_grad():
+        _, distances = served(torch.from_numpy(cells))
+    # The limit is the float run's: half of what was learnt lies as far as it did.
+    before = began.distance(features_of(subject.network, cells))
+    assert float(distances.median()) == pytest.approx(float(np.median(before)), rel=0.1)
+    assert not np.array_equal(Deployment.load(run).distance.projection, began.distance.projection)
+
+
+def test_a_version_that_grew_surer_by_learning_on_is_cooled_and_its_distances_are_brought_back(
+    evaluated_run, corpus, tmp_path
+):
+    subject = ClassifierSubject(run=evaluated_run, corpus=corpus, calibration_pictures=14, tuning_pictures=14)
+    began = Deployment.load(RunDirectory.open(evaluated_run))
+    surer = prepare(subject.network, subject.example())
+    leave_float(surer, quantized_layers(surer))
+    with torch.no_grad():
+        surer.head.layer.weight *= 2
+        surer.head.layer.bias *= 2
+    kept = RunDirectory.begin(tmp_path / "surer", {}, resume=False)
+    refit = subject.refit(surer, kept)
+    assert refit is not None
+    assert refit.temperature == pytest.approx(2 * began.temperature, rel=0.01)
+    assert refit.distance_factor == pytest.approx(1, rel=0.01)
+    assert refit.likelihood is not None
+    assert refit.likelihood.at_own_temperature == pytest.approx(refit.likelihood.float_run, rel=0.01)
+    assert Deployment.load(kept).temperature == refit.temperature
+
+
+def test_a_run_that_was_not_evaluated_has_nothing_to_fit_anew(classifier_run, corpus, tmp_path):
+    subject = ClassifierSubject(run=classifier_run, corpus=corpus)
+    kept = RunDirectory.begin(tmp_path / "kept", {}, resume=False)
+    assert subject.refit(subject.network, kept) is None
+    assert not Deployment.is_in(kept)
 
 
 def test_a_classifier_without_held_out_cells_is_quantized_without_a_figure(tmp_path, corpus):
