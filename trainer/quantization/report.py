@@ -204,7 +204,11 @@ def _against_more_training(report: QuantizationReport) -> list[str]:
     if report.continued is None:
         return ["  Not compared with the float run trained on for as long: more training may hide a cost."]
     rows = [_row(each) for each in (report.continued.total, *report.continued.by_class)]
-    return ["", "The same over the float run trained on for as long", *rows]
+    kept_to = report.continued.total.points <= report.budget_points
+    verdict = (
+        f"  against it the budget of {report.budget_points:g} points is {'met' if kept_to else 'MISSED'}"
+    )
+    return ["", "The same over the float run trained on for as long", *rows, verdict]
 
 
 def _refitted(refit: Refit) -> list[str]:

@@ -1,3 +1,4 @@
+import copy
 import json
 
 import numpy as np
@@ -138,6 +139,54 @@ def test_an_interrupted_fine_tuning_ends_with_the_same_weights(colour_network, t
     assert (whole.path / "quantization.json").read_text() == (stopped.path / "quantization.json").read_text()
 
 
+def test_an_interrupted_comparison_goes_on_where_it_was(colour_network, tmp_path, source, monkeypatch):
+    subject = subject_of(colour_network)
+    tuning = FineTuning(epochs=2, rate=0.5)
+    whole = begin(tmp_path, "whole")
+    wanted = aware_training(subject, whole, WITHOUT_SEARCH, tuning, source=source, quiet=True)
+
+    stopped = begin(tmp_path, "stopped")
+    record = RunDirectory.record
+
+    def stop(self, *, epoch, values):
+        if self.path.name == "continued" and epoch == 1:
+            raise KeyboardInterrupt
+        record(self, epoch=epoch, values=values)
+
+    monkeypatch.setattr(RunDirectory, "record", stop)
+    with pytest.raises(KeyboardInterrupt):
+        aware_training(subject, stopped, WITHOUT_SEARCH, tuning, source=source, quiet=True)
+    monkeypatch.setattr(RunDirectory, "record", record)
+    assert not (stopped.path / "quantization.json").exists()
+    assert aware_training(subject, stopped, WITHOUT_SEARCH, tuning, source=source, quiet=True) == wanted
+    first, second = (
+        RunDirectory.open(run.path / "continued").require("last")["serving"] for run in (whole, stopped)
+    )
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_a_gain_by_training_longer_does_not_hide_what_eight_bits_cost(colour_network, tmp_path, source):
+    # Begun from a network that has forgotten: learning on gains much, and rounding's cost drowns in it.
+    tired = copy.deepcopy(colour_network)
+    with torch.no_grad():
+        tired.head.weight += 0.5 * torch.randn(
+            tired.head.weight.shape, generator=torch.Generator().manual_seed(1)
+        )
+    report = aware_training(
+        subject_of(tired), begin(tmp_path), WITHOUT_SEARCH, LEARN_ON, source=source, quiet=True
+    )
+    assert report.judgement is not None
+    assert report.continued is not None
+    assert report.judgement.total.points < -1, "it gained: eight bits seem to cost less than nothing"
+    assert report.continued.total.before > report.judgement.total.before + 1, (
+        "more training alone gains it, too"
+    )
+    assert abs(report.continued.total.points) < abs(report.judgement.total.points)
+    said = table(report)
+    assert said.index("budget 0.6 points: met") < said.index("trained on for as long")
+    assert "against it the budget of 0.6 points is" in said
+
+
 def test_ranges_follow_for_the_first_part_of_the_steps_alone(colour_network, tmp_path, source, monkeypatch):
     given = []
 
@@ -196,6 +245,44 @@ def test_calibration_and_tuning_share_no_group(colour_network):
     tuned = set(subject._tuning.pixels[:, 0, 0, 0].tolist())
     assert tuned == {0, 4}
     assert calibrated == {1, 2, 3, 5, 6, 7}
+
+
+def test_every_class_calibrates_and_those_of_several_groups_tune(colour_network):
+    # Three patients of the first class, two of the second, one of the third: numbered class after class.
+    groups = np.repeat([0, 1, 2, 3, 4, 5], 6)
+    labels = np.repeat([0, 0, 0, 1, 1, 2], 6)
+    pixels = np.zeros((36, 16, 16, 3), dtype=np.uint8)
+    pixels[:, 0, 0, 0] = groups
+    pictures = LabelledPictures(pixels=pixels, labels=labels, groups=groups)
+    subject = PictureSubject(
+        network=colour_network,
+        recipe=RECIPE,
+        classes=("red", "green", "blue"),
+        train=pictures,
+        held_out=pictures,
+        grouped_by="patient",
+    )
+    calibrated = {int(each) for batch in subject.calibration().batches for each in batch[:, 0, 0, 0]}
+    assert calibrated == {1, 2, 4, 5}
+    assert set(subject._tuning.pixels[:, 0, 0, 0].tolist()) == {0, 3}
+
+
+def test_where_each_class_is_one_patient_one_of_them_is_put_aside(colour_network):
+    labels = np.repeat([0, 1, 2], 6)
+    pixels = np.zeros((18, 16, 16, 3), dtype=np.uint8)
+    pixels[:, 0, 0, 0] = labels
+    pictures = LabelledPictures(pixels=pixels, labels=labels, groups=labels)
+    subject = PictureSubject(
+        network=colour_network,
+        recipe=RECIPE,
+        classes=("red", "green", "blue"),
+        train=pictures,
+        held_out=pictures,
+        grouped_by="patient",
+    )
+    calibrated = {int(each) for batch in subject.calibration().batches for each in batch[:, 0, 0, 0]}
+    assert calibrated == {1, 2}
+    assert set(subject._tuning.pixels[:, 0, 0, 0].tolist()) == {0}
 
 
 def test_with_nothing_held_out_the_cost_is_not_known(colour_network, tmp_path, source):
