@@ -219,7 +219,8 @@ class SignedDelivery:
             if (signed.length, signed.hashes.get("sha256")) != (entry.size_bytes, entry.sha256):
                 raise UntrustedError(
                     f"{signed.path} is signed with another length or hash than the manifest of "
-                    f"{release.name} release {release.release} has for {relative}."
+                    f"{release.name} release {release.release} has for {relative}.",
+                    remedy="Publish the bundle anew under a higher release.",
                 )
         return manifest, files
 

@@ -121,7 +121,7 @@ class HttpsFetcher(FetcherInterface):
         try:
             response = self._pool(url).request(
                 "GET",
-                url,
+                urllib3.util.parse_url(url).request_uri,
                 headers={"Accept-Encoding": "identity", "User-Agent": "leukoscope"},
                 preload_content=False,
                 decode_content=False,

@@ -124,6 +124,14 @@ class Simulator(FetcherInterface):
             metadata.sign(signer, append=True)
         return metadata.to_bytes()
 
+    def listing(self) -> dict[str, bytes]:
+        """Every file that is there, as somebody would copy them to a stick."""
+        metadata = [f"{version}.root.json" for version in range(1, len(self.roots) + 1)]
+        metadata += [f"{self.targets.version}.targets.json", f"{self.snapshot.version}.snapshot.json"]
+        names = [f"metadata/{each}" for each in [*metadata, "timestamp.json"]]
+        names += [f"targets/{each}" for each in self.files]
+        return {name: b"".join(self._fetch(f"memory:///{name}")) for name in names}
+
     def _meta(self, role: Targets | Snapshot) -> MetaFile:
         return MetaFile.from_data(role.version, self.signed(role), ["sha256"])
 

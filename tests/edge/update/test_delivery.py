@@ -9,10 +9,10 @@ import pytest
 from edge.bundle import open_bundle
 from edge.contract.manifest import MANIFEST_NAME
 from edge.errors import DeliveryError
-from edge.update.delivery import SignedDelivery
-from edge.update.protocol import CancelledError, Delivery, Offer
-from tests.edge.bundles import FILES, manifest_content, write_bundle, write_files, write_manifest
+from edge.update.protocol import CancelledError
+from tests.edge.bundles import FILES, write_bundle
 from tests.edge.update.simulator import Simulator
+from tests.edge.update.stations import Station, fetch, write_release
 
 
 @pytest.fixture
@@ -25,42 +25,6 @@ def repository(tmp_path: Path) -> Simulator:
 @pytest.fixture
 def station(repository: Simulator, tmp_path: Path) -> Station:
     return Station(repository, tmp_path / "station")
-
-
-class Station:
-    """A station's side: its state, its trusted root, and the bundle it fetches into."""
-
-    def __init__(self, repository: Simulator, place: Path) -> None:
-        self.repository = repository
-        self.place = place
-        self.into = place / "partial"
-        place.mkdir()
-        (place / "root.json").write_bytes(repository.roots[0])
-
-    def delivery(self, *, ring: str = "stable", known: tuple[Path, ...] = ()) -> SignedDelivery:
-        return SignedDelivery(
-            source=self.repository.source,
-            trusted_root=self.place / "root.json",
-            state=self.place / "state",
-            ring=ring,
-            known_bundles=lambda: known,
-        )
-
-
-def fetch(delivery: Delivery, offer: Offer | None, *, into: Path) -> list[tuple[int, int]]:
-    """Fetch it and return the progress that was told."""
-    assert offer is not None
-    told: list[tuple[int, int]] = []
-    delivery.fetch(
-        offer, into=into, progress=lambda done, total: told.append((done, total)), cancelled=lambda: False
-    )
-    return told
-
-
-def second_release(directory: Path, *, files: dict[str, bytes]) -> Path:
-    write_files(directory, files)
-    write_manifest(directory, {**manifest_content(files), "release": 4})
-    return directory
 
 
 def test_a_published_bundle_arrives_whole(station: Station) -> None:
@@ -81,7 +45,7 @@ def test_nothing_is_offered_to_another_ring(station: Station) -> None:
 
 
 def test_the_highest_release_of_the_ring_is_offered(station: Station, tmp_path: Path) -> None:
-    second = second_release(tmp_path / "second", files=FILES)
+    second = write_release(tmp_path / "second", 4)
     station.repository.add_bundle(second, rings=("trial",))
     stable, trial = station.delivery().newest(), station.delivery(ring="trial").newest()
     assert stable is not None
@@ -91,7 +55,7 @@ def test_the_highest_release_of_the_ring_is_offered(station: Station, tmp_path: 
 
 def test_files_that_did_not_change_are_not_fetched_again(station: Station, tmp_path: Path) -> None:
     first = tmp_path / "published"
-    second = second_release(tmp_path / "second", files={**FILES, "detector.onnx": b"a better detector"})
+    second = write_release(tmp_path / "second", 4, files={**FILES, "detector.onnx": b"a better detector"})
     station.repository.add_bundle(second)
     delivery = station.delivery(known=(tmp_path / "absent", first))
     offer = delivery.newest()
@@ -159,6 +123,6 @@ def test_a_withdrawn_offer_is_not_fetched(station: Station, tmp_path: Path) -> N
 
 
 def test_a_missing_trusted_root_is_named_with_the_remedy(station: Station) -> None:
-    (station.place / "root.json").unlink()
+    station.trusted_root.unlink()
     with pytest.raises(DeliveryError, match=r"trusted root .*root\.json cannot be read.*Copy"):
         station.delivery().newest()
