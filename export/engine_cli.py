@@ -30,6 +30,7 @@ from edge.engine.engine_key import (
     options_for,
     signature_of,
     source_of,
+    source_precision,
 )
 from edge.engine.gpu import Gpu, NoGpu, find_gpu
 from edge.engine.tensorrt_module import TensorRt, find_tensorrt
@@ -200,10 +201,7 @@ def _wanted(bundle: Bundle, asked: list[str] | None) -> list[Precision]:
         each
         for each in _PROVABLE
         if each in manifest.golden.tolerance
-        and all(
-            ("int8" if each == "int8" else "fp32") in part.files
-            for part in (manifest.detector, manifest.classifier)
-        )
+        and all(source_precision(each) in part.files for part in (manifest.detector, manifest.classifier))
     ]
 
 

@@ -6,14 +6,14 @@ the workshop, but stands there. It runs at low priority and tells what it does i
 
 from __future__ import annotations
 
-import os
 import queue
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Annotated, Final, Literal
@@ -93,39 +93,27 @@ def build_engines(
     return tuple(ended)
 
 
-class _started:  # noqa: N801 - a context manager, used as a function
-    """The builder in a process group of its own, which is gone when the block is left."""
+@contextmanager
+def _started(command: Sequence[str], *, errors: IO[bytes]) -> Iterator[subprocess.Popen[str]]:
+    """The builder, which is gone when the block is left.
 
-    def __init__(self, command: Sequence[str], *, errors: IO[bytes]) -> None:
-        self._command = command
-        self._errors = errors
-        self._process: subprocess.Popen[str] | None = None
-
-    def __enter__(self) -> subprocess.Popen[str]:
-        try:
-            self._process = subprocess.Popen(  # noqa: S603 - this project's own program
-                list(self._command),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                text=True,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise EngineError(f"The engine builder cannot be started: {error}.") from error
-        return self._process
-
-    def __exit__(self, *_exception: object) -> None:
-        process = self._process
-        if process is None:
-            return
+    It stays in this process's group, so that whoever ends that group ends the builder with it.
+    """
+    try:
+        process = subprocess.Popen(  # noqa: S603 - this project's own program
+            list(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True
+        )
+    except OSError as error:
+        raise EngineError(f"The engine builder cannot be started: {error}.") from error
+    try:
+        yield process
+    finally:
         if process.poll() is None:
-            # It ends its build at the next step; a group, because TensorRT may have started compilers.
-            os.killpg(process.pid, signal.SIGTERM)
+            process.terminate()  # it ends its build at the next step
             try:
                 process.wait(timeout=_GRACE_S)
             except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
+                process.kill()
                 process.wait()
         if process.stdout is not None:
             process.stdout.close()

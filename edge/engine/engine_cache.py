@@ -16,6 +16,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -77,6 +78,18 @@ class Attempts(BaseModel):
         return self.model_copy(update={"trying": False})
 
 
+@dataclass(kw_only=True)
+class Candidate:
+    """An engine that is being tried."""
+
+    plan: bytes
+    condemned: bool = False
+
+    def condemn(self) -> None:
+        """It is no good: it is deleted when the trial ends."""
+        self.condemned = True
+
+
 class EngineCache:
     """The engines below ``directory``, which is made when it is needed."""
 
@@ -99,11 +112,11 @@ class EngineCache:
         return "Its engine is not built yet."
 
     @contextmanager
-    def trying(self, key: EngineKey) -> Iterator[bytes]:
+    def trying(self, key: EngineKey) -> Iterator[Candidate]:
         """Give the engine of ``key`` to be loaded and proved within the block.
 
-        What the block raises as EngineError, and a process that dies in it, condemn the engine: it is
-        deleted. A block that ends well clears the count of builds. Raises EngineError where there is no
+        A process that dies in the block condemns the engine, as :meth:`Candidate.condemn` does. A block that
+        ends well clears the count of builds; one that raises leaves it. Raises EngineError where there is no
         engine, its bytes are not those that were stored, or another process holds it; StorageError where
         the disk does not take the note that it is tried.
         """
@@ -115,16 +128,14 @@ class EngineCache:
                 attempts = attempts.failed()
             plan = self._read(key, attempts)
             self._note(key, attempts.began_trying())
+            candidate = Candidate(plan=plan)
             with ExitStack() as undone:
-                undone.callback(self._note, key, attempts)  # what is not the engine's fault is not counted
-                try:
-                    yield plan
-                except EngineError:
-                    self._condemn(key, attempts)
-                    raise
-                undone.pop_all()
-            self._note(key, Attempts())
-            self._touch(key)
+                undone.callback(self._end, key, attempts, candidate)
+                yield candidate
+                if not candidate.condemned:
+                    undone.pop_all()
+                    self._note(key, Attempts())
+                    self._touch(key)
 
     @contextmanager
     def building(self, key: EngineKey) -> Iterator[None]:
@@ -165,6 +176,13 @@ class EngineCache:
     def keep_timings(self, key: EngineKey, content: bytes) -> None:
         """Keep what a builder measured. Raises StorageError."""
         self._replace(self._timings_place(key), content)
+
+    def _end(self, key: EngineKey, attempts: Attempts, candidate: Candidate) -> None:
+        """A trial that came to no proof: the engine's own fault, or something else's."""
+        if candidate.condemned:
+            self._condemn(key, attempts)
+        else:
+            self._note(key, attempts)
 
     def _read(self, key: EngineKey, attempts: Attempts) -> bytes:
         place = self._engine(key)

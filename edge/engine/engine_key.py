@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
 from edge.bundle import Bundle
-from edge.contract.manifest import Precision, RelativePath, Sha256
+from edge.contract.manifest import Classifier, Detector, FilePrecision, Precision, RelativePath, Sha256
 from edge.engine.gpu import Gpu
 from edge.engine.signature import Signature, classifier_signature, detector_signature
 from edge.engine.tensorrt_module import TensorRt
@@ -98,20 +98,25 @@ def signature_of(bundle: Bundle, role: Role) -> Signature:
     return classifier_signature(bundle.manifest.classifier)
 
 
-def source_of(bundle: Bundle, role: Role, precision: Precision) -> RelativePath:
-    """The bundle's file that an engine of ``precision`` is built from; FP16 is built from the FP32 file.
+def part_of(bundle: Bundle, role: Role) -> Detector | Classifier:
+    """What the manifest says of the network."""
+    return bundle.manifest.detector if role == "detector" else bundle.manifest.classifier
 
-    Raises EngineError where the bundle has none.
-    """
-    part = bundle.manifest.detector if role == "detector" else bundle.manifest.classifier
-    wanted = "int8" if precision == "int8" else "fp32"
-    for each, file in part.files.items():
-        if each == wanted:
-            return file
-    raise EngineError(
-        f"The bundle has no {wanted} {role}.",
-        remedy=f"Set the precision to one it has: {', '.join(sorted(part.files))}.",
-    )
+
+def source_precision(precision: Precision) -> FilePrecision:
+    """The precision of the file that an engine is built from; FP16 is built from the FP32 file."""
+    return "int8" if precision == "int8" else "fp32"
+
+
+def source_of(bundle: Bundle, role: Role, precision: Precision) -> RelativePath:
+    """The bundle's file that an engine of ``precision`` is built from. Raises EngineError for none."""
+    files, wanted = part_of(bundle, role).files, source_precision(precision)
+    if wanted not in files:
+        raise EngineError(
+            f"The bundle has no {wanted} {role}.",
+            remedy=f"Set the precision to one it has: {', '.join(sorted(files))}.",
+        )
+    return files[wanted]
 
 
 def engine_key(
@@ -138,5 +143,5 @@ def engine_key(
 
 
 def _calibration(bundle: Bundle, role: Role) -> Sha256 | None:
-    part = bundle.manifest.detector if role == "detector" else bundle.manifest.classifier
+    part = part_of(bundle, role)
     return part.int8.calibration_sha256 if part.int8 is not None else None

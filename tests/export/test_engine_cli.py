@@ -96,8 +96,8 @@ def test_an_engine_is_built_once_and_kept(tmp_path: Path, capsys: pytest.Capture
         gpu=SIMULATED_GPU,
         options=work.options,
     )
-    with cache.trying(key) as plan:
-        assert len(plan) > 1_000_000
+    with cache.trying(key) as candidate:
+        assert len(candidate.plan) > 1_000_000
     work.build_into(cache, gpu=SIMULATED_GPU, again=False)
     work.build_into(cache, gpu=SIMULATED_GPU, again=True)
     said = [BuildEvent.model_validate_json(line) for line in capsys.readouterr().out.splitlines()]

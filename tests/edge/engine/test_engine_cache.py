@@ -50,8 +50,8 @@ def test_what_was_built_is_given_as_it_was(cache: EngineCache) -> None:
     build(cache)
     assert cache.why_not(KEY) is None
     for _ in range(3):
-        with cache.trying(KEY) as plan:
-            assert plan == PLAN
+        with cache.trying(KEY) as candidate:
+            assert candidate.plan == PLAN
 
 
 @pytest.mark.parametrize(
@@ -110,15 +110,15 @@ def test_damaged_bytes_never_reach_tensorrt_and_are_built_once_more(cache: Engin
     assert "leukoscope-export engine" in caught.value.remedy
     assert not place.exists()
     build(cache)
-    with cache.trying(KEY) as plan:
-        assert plan == PLAN
+    with cache.trying(KEY) as candidate:
+        assert candidate.plan == PLAN
 
 
 def test_an_engine_that_cannot_be_loaded_is_built_once_more_and_then_given_up(cache: EngineCache) -> None:
     for _ in range(MAX_BUILDS):
         build(cache)
-        with pytest.raises(EngineError, match="no good"), cache.trying(KEY):
-            raise EngineError("It is no good.")
+        with cache.trying(KEY) as candidate:
+            candidate.condemn()
         assert not engine_file(cache).exists()
     assert cache.why_not(KEY) == "Its engine was given up after 2 builds."
     with pytest.raises(EngineError, match="given up after 2 builds") as caught, cache.building(KEY):
@@ -154,8 +154,10 @@ def test_what_is_not_the_engines_fault_condemns_nothing(cache: EngineCache) -> N
     build(cache)
     with pytest.raises(KeyboardInterrupt), cache.trying(KEY):
         raise KeyboardInterrupt
-    with cache.trying(KEY) as plan:
-        assert plan == PLAN
+    with pytest.raises(EngineError, match="another"), cache.trying(KEY):
+        raise EngineError("It was another engine.")
+    with cache.trying(KEY) as candidate:
+        assert candidate.plan == PLAN
 
 
 CHILD = """
@@ -207,8 +209,8 @@ def test_two_processes_do_not_try_or_build_one_engine_at_once(cache: EngineCache
             pytest.fail("built beside another")
     finally:
         os.close(lock)
-    with cache.trying(KEY) as plan:
-        assert plan == PLAN
+    with cache.trying(KEY) as candidate:
+        assert candidate.plan == PLAN
 
 
 def test_a_damaged_note_allows_one_more_build(cache: EngineCache) -> None:
@@ -231,8 +233,8 @@ def test_a_power_cut_leaves_a_whole_engine_or_none(tmp_path: Path, loss: Loss) -
     build(cache)
     disk.lose_power(loss)
     after = EngineCache(directory=root / "engines")
-    with after.trying(KEY) as plan:
-        assert plan == PLAN, "what was stored had been synced"
+    with after.trying(KEY) as candidate:
+        assert candidate.plan == PLAN, "what was stored had been synced"
 
 
 def test_without_syncs_a_power_cut_spoils_the_engine_and_it_is_noticed(tmp_path: Path) -> None:
