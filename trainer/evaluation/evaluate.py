@@ -15,11 +15,13 @@ from trainer.evaluation.evaluation import (
     DISJOINT,
     LEAKY,
     ColourBaseline,
+    ColourFigures,
+    ColourOfClass,
     Confusion,
     Evaluation,
     FoldFigures,
 )
-from trainer.evaluation.figures import class_figures, log_odds, one_hot
+from trainer.evaluation.figures import class_figures, log_odds, named_differences, named_figures, one_hot
 from trainer.evaluation.halves import balanced_halves
 from trainer.evaluation.intervals import Redrawn, redrawn
 from trainer.evaluation.leakage import demand_disjoint, shared_groups
@@ -184,13 +186,14 @@ def _confusion(classes: tuple[str, ...], labels: Labels, named: Labels) -> Confu
 
 
 def _colour(predictions: Predictions, named: Labels, drawn: Redrawn) -> ColourBaseline:
-    labels, colour, classes = predictions.labels, predictions.colour_named, len(predictions.classes)
-    alone = Pair(labels=labels, named=colour, reference=colour, classes=classes, drawn=drawn)
-    gain = Pair(labels=labels, named=named, reference=colour, classes=classes, drawn=drawn)
+    labels, colour, classes = predictions.labels, predictions.colour_named, predictions.classes
+    reached = named_figures(classes=classes, labels=labels, named=colour, drawn=drawn)
+    gained = named_differences(classes=classes, labels=labels, named=named, reference=colour, drawn=drawn)
     return ColourBaseline(
-        accuracy=alone.accuracy(),
-        balanced_accuracy=alone.balanced_accuracy(),
-        accuracy_difference=gain.accuracy_difference(),
-        balanced_accuracy_difference=gain.balanced_accuracy_difference(),
+        overall=ColourFigures(reached=reached[0], difference=gained[0]),
+        by_class=tuple(
+            ColourOfClass(name=name, reached=own, difference=more)
+            for name, own, more in zip(classes, reached[1], gained[1], strict=True)
+        ),
         words=_COLOUR_WORDS,
     )

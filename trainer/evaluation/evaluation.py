@@ -57,8 +57,8 @@ class Figure(_Part):
     why: str | None = None
 
 
-class Figures(_Part):
-    """The figures of a class against all others, or of all classes together.
+class NamedFigures(_Part):
+    """The figures of names alone: of a class against all others, or of all classes together.
 
     Of one class: every figure tells that class from all others, ``accuracy`` too. Of all classes:
     ``accuracy`` is the share of pictures named right, ``balanced_accuracy`` the mean recall; the others are
@@ -71,6 +71,11 @@ class Figures(_Part):
     specificity: Figure
     precision: Figure
     f1: Figure
+
+
+class Figures(NamedFigures):
+    """With the areas below curves, which need a score beside the name."""
+
     roc_auc: Figure
     pr_auc: Figure
 
@@ -207,17 +212,37 @@ class Strangers(_Part):
     limit: FiniteFloat | None
 
 
-class ColourBaseline(_Part):
-    """What six colour statistics and the nearest training picture reach, and what the network adds.
+class ColourFigures(_Part):
+    """What colour alone reaches, and by how much the network's same figures are higher.
 
-    Differences are network minus colour, on the same redrawn groups.
+    Both are of the same pictures and the same redrawn groups. Colour gives names without scores, so there
+    are no areas below curves.
     """
 
-    accuracy: Figure
-    balanced_accuracy: Figure
-    accuracy_difference: Figure
-    balanced_accuracy_difference: Figure
+    reached: NamedFigures
+    difference: NamedFigures
+    """Network minus colour."""
+
+
+class ColourOfClass(ColourFigures):
+    """The same, of one class against the others."""
+
+    name: str
+
+
+class ColourBaseline(_Part):
+    """What six colour statistics and the nearest training picture reach, and what the network adds."""
+
+    overall: ColourFigures
+    by_class: tuple[ColourOfClass, ...]
     words: str
+
+    def of_class(self, name: str) -> ColourFigures:
+        """Of one class against the others. Raises KeyError for a class that is not there."""
+        for each in self.by_class:
+            if each.name == name:
+                return each
+        raise KeyError(name)
 
 
 class ShiftedAccuracy(_Part):
@@ -265,7 +290,7 @@ class Comparison(_Part):
 class Evaluation(_Part):
     """All that is known about the answers for held-out pictures."""
 
-    format: Literal["leukoscope-evaluation-1"] = "leukoscope-evaluation-1"
+    format: Literal["leukoscope-evaluation-2"] = "leukoscope-evaluation-2"
     classes: tuple[str, ...]
     positive: str | None
     pictures: NonNegativeInt
@@ -310,17 +335,30 @@ class Evaluation(_Part):
         Of two classes with a positive one, the bare names other than the accuracies are the positive class's.
         Raises KeyError for a name that is not there.
         """
+        name, whose = self._asked(metric)
+        figures = self.overall if whose is None else self.of_class(whose)
+        found: Figure = getattr(figures, name)
+        return found
+
+    def colour(self, metric: str) -> tuple[Figure, Figure] | None:
+        """Colour's figure of that name, and the network's less colour's; None for an area below a curve.
+
+        Raises KeyError for a name that is not there.
+        """
+        name, whose = self._asked(metric)
+        beside = self.colour_baseline.overall if whose is None else self.colour_baseline.of_class(whose)
+        if name not in NamedFigures.model_fields:
+            return None
+        return getattr(beside.reached, name), getattr(beside.difference, name)
+
+    def _asked(self, metric: str) -> tuple[str, str | None]:
+        """The figure's own name, and the class that it is of; None for all together."""
         name, _, of_class = metric.partition("/")
         if name not in METRICS:
             raise KeyError(metric)
-        if of_class:
-            figures = self.of_class(of_class)
-        elif self.positive is not None and len(self.classes) == 2 and "accuracy" not in name:  # noqa: PLR2004
-            figures = self.of_class(self.positive)
-        else:
-            figures = self.overall
-        found: Figure = getattr(figures, name)
-        return found
+        if not of_class and len(self.classes) == 2 and "accuracy" not in name:  # noqa: PLR2004
+            return name, self.positive
+        return name, of_class or None
 
     def save(self, file: Path) -> None:
         """Replace ``file`` (.json) atomically."""

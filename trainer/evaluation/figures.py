@@ -6,17 +6,27 @@ NaN. They agree with scikit-learn's metrics for a sample weighted by how often e
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.evaluation.evaluation import METRICS, ClassFigures, Figures
+from trainer.evaluation.evaluation import ClassFigures, Figures, NamedFigures
 from trainer.evaluation.intervals import Mask, Redrawn, Rows, quotient
 
 Labels = NDArray[np.int64]
 Scores = NDArray[np.float32]
 Counts = NDArray[np.float64]
+
+
+class _Of(TypedDict, total=False):
+    """What `Redrawn.figure` is told of the pictures of a figure."""
+
+    of: Mask
+    sides: tuple[Mask, ...]
+    undefined: str
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,22 +119,142 @@ def class_figures(
     *, classes: tuple[str, ...], labels: Labels, named: Labels, odds: NDArray[np.float64], drawn: Redrawn
 ) -> tuple[Figures, tuple[ClassFigures, ...]]:
     """The figures of all classes together, and of each."""
-    confusion = drawn.sums(one_hot(labels, named, len(classes)))
-    own = rates(confusion)
+    overall, own = named_figures(classes=classes, labels=labels, named=named, drawn=drawn)
     areas = [areas_rows(odds[:, each], labels == each, drawn) for each in range(len(classes))]
-    present = np.array([bool((labels == each).any()) for each in range(len(classes))])
     by_class = tuple(
         ClassFigures(
             name=name,
             pictures=int((labels == each).sum()),
             groups=len(np.unique(drawn.groups[labels == each])),
-            figures=_of_class(
-                name, each, labels=labels, named=named, own=own, areas=areas[each], drawn=drawn
-            ),
+            figures=_with_areas(own[each], name, labels == each, areas[each], drawn),
         )
         for each, name in enumerate(classes)
     )
-    return _overall(classes, labels, named, confusion, own, areas, present, drawn), by_class
+    asked = _Asked.of(classes, labels, (named,))
+    roc_auc, pr_auc = (
+        drawn.figure(
+            np.stack([area[curve] for area in areas], axis=1)[:, asked.present].mean(axis=1),
+            sides=asked.sides,
+            undefined=asked.alone,
+        )
+        for curve in (0, 1)
+    )
+    return Figures(**dict(overall), roc_auc=roc_auc, pr_auc=pr_auc), by_class
+
+
+def named_figures(
+    *, classes: tuple[str, ...], labels: Labels, named: Labels, drawn: Redrawn
+) -> tuple[NamedFigures, tuple[NamedFigures, ...]]:
+    """The figures of names alone: of all classes together, and of each."""
+    asked = _Asked.of(classes, labels, (named,))
+    rows = _rows(drawn.sums(one_hot(labels, named, len(classes))), asked.present)
+    return asked.figures(rows, drawn, proportion=True)
+
+
+def named_differences(
+    *, classes: tuple[str, ...], labels: Labels, named: Labels, reference: Labels, drawn: Redrawn
+) -> tuple[NamedFigures, tuple[NamedFigures, ...]]:
+    """The figures of ``named`` less those of ``reference``, in the same redraws; as `named_figures`."""
+    asked = _Asked.of(classes, labels, (named, reference))
+    first, second = (
+        _rows(drawn.sums(one_hot(labels, each, len(classes))), asked.present) for each in (named, reference)
+    )
+    return asked.figures(
+        [{name: own[name] - other[name] for name in own} for own, other in zip(first, second, strict=True)],
+        drawn,
+        proportion=False,
+    )
+
+
+def _rows(confusion: Counts, present: Mask) -> list[dict[str, Rows]]:
+    """Each figure's rows: of all classes together, and then of each."""
+    own = vars(rates(confusion))
+    overall = {name: values[:, present].mean(axis=1) for name, values in own.items()}
+    # The mean recall is the balanced accuracy of all classes; that of one class against the rest is another.
+    overall |= {"accuracy": accuracy_rows(confusion), "balanced_accuracy": overall["sensitivity"]}
+    return [
+        overall,
+        *({name: values[:, each] for name, values in own.items()} for each in range(confusion.shape[-1])),
+    ]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Asked:
+    """Which pictures each figure is a figure of, and why it may have no value."""
+
+    classes: tuple[str, ...]
+    labels: Labels
+    said: tuple[Labels, ...]
+    """One naming of the pictures, or the two whose figures are compared."""
+    present: Mask
+
+    @classmethod
+    def of(cls, classes: tuple[str, ...], labels: Labels, said: tuple[Labels, ...]) -> _Asked:
+        present = np.array([bool((labels == each).any()) for each in range(len(classes))])
+        return cls(classes=classes, labels=labels, said=said, present=present)
+
+    @property
+    def sides(self) -> tuple[Mask, ...]:
+        """The pictures of each class."""
+        return tuple(self.labels == each for each in np.flatnonzero(self.present))
+
+    @property
+    def alone(self) -> str:
+        """Why a figure that needs two classes has no value."""
+        return f"every picture is {self.classes[int(np.argmax(self.present))]}"
+
+    def figures(
+        self, rows: Sequence[Mapping[str, Rows]], drawn: Redrawn, *, proportion: bool
+    ) -> tuple[NamedFigures, tuple[NamedFigures, ...]]:
+        """Figures of the `_rows` of all classes and of each."""
+        overall, *own = (
+            NamedFigures(
+                **{
+                    name: drawn.figure(rows[place][name], proportion=proportion, **self._of(name, place))
+                    for name in NamedFigures.model_fields
+                }
+            )
+            for place in range(len(rows))
+        )
+        return overall, tuple(own)
+
+    def _of(self, metric: str, place: int) -> _Of:
+        return self._of_all(metric) if place == 0 else self._of_class(metric, place - 1)
+
+    def _of_all(self, metric: str) -> _Of:
+        if metric == "accuracy":
+            return {}
+        undefined = {"specificity": self.alone, "precision": f"no picture was named {self._unnamed()}"}
+        return {"sides": self.sides, "undefined": undefined.get(metric, "")}
+
+    def _of_class(self, metric: str, each: int) -> _Of:
+        name, is_class = self.classes[each], self.labels == each
+        named = np.any([said == each for said in self.said], axis=0)
+        nobody, everybody = f"no picture of {name}", f"every picture is {name}"
+        found: dict[str, _Of] = {
+            "accuracy": {},
+            "balanced_accuracy": {
+                "sides": (is_class, ~is_class),
+                "undefined": everybody if is_class.any() else nobody,
+            },
+            "sensitivity": {"of": is_class, "undefined": nobody},
+            "specificity": {"of": ~is_class, "undefined": everybody},
+            "precision": {"of": named, "undefined": f"no picture was named {name}{self._by_one()}"},
+            "f1": {"of": is_class | named, "undefined": nobody},
+        }
+        return found[metric]
+
+    def _unnamed(self) -> str:
+        """The classes that stand among the pictures and that somebody named nothing."""
+        names = [
+            name
+            for each, name in enumerate(self.classes)
+            if self.present[each] and not all((said == each).any() for said in self.said)
+        ]
+        return ", ".join(names) + self._by_one()
+
+    def _by_one(self) -> str:
+        return " by one of the two" if len(self.said) > 1 else ""
 
 
 def areas_rows(scores: NDArray[np.float64], positive: Mask, drawn: Redrawn) -> tuple[Rows, Rows]:
@@ -141,75 +271,12 @@ def areas_rows(scores: NDArray[np.float64], positive: Mask, drawn: Redrawn) -> t
     return both[:, 0], both[:, 1]
 
 
-def _of_class(
-    name: str,
-    each: int,
-    *,
-    labels: Labels,
-    named: Labels,
-    own: Rates,
-    areas: tuple[Rows, Rows],
-    drawn: Redrawn,
+def _with_areas(
+    named: NamedFigures, name: str, is_class: Mask, areas: tuple[Rows, Rows], drawn: Redrawn
 ) -> Figures:
-    is_class, said = labels == each, named == each
     nobody = f"no picture of {name}" if not is_class.any() else f"every picture is {name}"
-    both = (is_class, ~is_class)
-    return Figures(
-        accuracy=drawn.figure(own.accuracy[:, each], proportion=True),
-        balanced_accuracy=drawn.figure(
-            own.balanced_accuracy[:, each], sides=both, undefined=nobody, proportion=True
-        ),
-        sensitivity=drawn.figure(
-            own.sensitivity[:, each], of=is_class, undefined=f"no picture of {name}", proportion=True
-        ),
-        specificity=drawn.figure(
-            own.specificity[:, each], of=~is_class, undefined=f"every picture is {name}", proportion=True
-        ),
-        precision=drawn.figure(
-            own.precision[:, each], of=said, undefined=f"no picture was named {name}", proportion=True
-        ),
-        f1=drawn.figure(
-            own.f1[:, each], of=is_class | said, undefined=f"no picture of {name}", proportion=True
-        ),
-        roc_auc=drawn.figure(areas[0], sides=both, undefined=nobody),
-        pr_auc=drawn.figure(areas[1], sides=both, undefined=nobody),
-    )
-
-
-def _overall(
-    classes: tuple[str, ...],
-    labels: Labels,
-    named: Labels,
-    confusion: Counts,
-    own: Rates,
-    areas: list[tuple[Rows, Rows]],
-    present: Mask,
-    drawn: Redrawn,
-) -> Figures:
-    sides = tuple(labels == each for each in np.flatnonzero(present))
-    unnamed = [name for each, name in enumerate(classes) if present[each] and not (named == each).any()]
-    alone = f"every picture is {classes[int(np.argmax(present))]}"
-
-    shares = {
-        "balanced_accuracy": (own.sensitivity, ""),
-        "sensitivity": (own.sensitivity, ""),
-        "specificity": (own.specificity, alone),
-        "precision": (own.precision, f"no picture was named {', '.join(unnamed)}"),
-        "f1": (own.f1, ""),
-    }
-    curves = {
-        "roc_auc": np.stack([roc for roc, _ in areas], axis=1),
-        "pr_auc": np.stack([pr for _, pr in areas], axis=1),
-    }
-    found = {
-        name: drawn.figure(rows[:, present].mean(axis=1), sides=sides, undefined=undefined, proportion=True)
-        for name, (rows, undefined) in shares.items()
-    } | {
-        name: drawn.figure(rows[:, present].mean(axis=1), sides=sides, undefined=alone)
-        for name, rows in curves.items()
-    }
-    found["accuracy"] = drawn.figure(accuracy_rows(confusion), proportion=True)
-    return Figures(**{metric: found[metric] for metric in METRICS})
+    roc_auc, pr_auc = (drawn.figure(area, sides=(is_class, ~is_class), undefined=nobody) for area in areas)
+    return Figures(**dict(named), roc_auc=roc_auc, pr_auc=pr_auc)
 
 
 def _tied_sums(scores: NDArray[np.float64], positive: Mask, weights: Counts) -> tuple[Counts, Counts]:

@@ -277,7 +277,7 @@ def _tell(assembled: Sequence[Assembled], out: Path, *, command: str) -> None:
 
 
 def _in_short(evaluation: Evaluation) -> str:
-    colour = evaluation.colour_baseline.balanced_accuracy
+    colour = evaluation.colour_baseline.overall.reached.balanced_accuracy
     words = (
         f"balanced accuracy {_interval(evaluation.figure('balanced_accuracy'))}, colour alone "
         f"{_interval(colour)}, {evaluation.pictures} pictures of {evaluation.groups} groups"

@@ -220,20 +220,15 @@ def metric_words(name: str) -> str:
 def main_figures(evaluation: Evaluation) -> tuple[MainFigure, ...]:
     """Every figure by its name; where there is one positive class of two, those that are its own say so."""
     positive = evaluation.positive if len(evaluation.classes) == _TWO else None
-    colour = evaluation.colour_baseline
-    beside = {
-        "accuracy": (colour.accuracy, colour.accuracy_difference),
-        "balanced_accuracy": (colour.balanced_accuracy, colour.balanced_accuracy_difference),
-    }
     rows = []
     for metric in METRICS:
         whose = "" if "accuracy" in metric else f", {positive}" if positive else ", mean of classes"
-        baseline, difference = beside.get(metric, (None, None))
+        colour, difference = evaluation.colour(metric) or (None, None)
         rows.append(
             MainFigure(
                 name=_METRIC_WORDS[metric] + whose,
                 network=evaluation.figure(metric),
-                colour=baseline,
+                colour=colour,
                 difference=difference,
             )
         )

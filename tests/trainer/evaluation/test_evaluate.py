@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score, precision_score, recall_score
 
 from tests.trainer.evaluation.answers import answers, drawn_answers
 from trainer.errors import EvaluationError, RunError
 from trainer.evaluation.evaluate import evaluate
-from trainer.evaluation.evaluation import DISJOINT, LEAKY, Evaluation, Figure
+from trainer.evaluation.evaluation import DISJOINT, LEAKY, Evaluation, Figure, NamedFigures
 from trainer.evaluation.shifts import SHIFTS, Shifted
 from trainer.statistics import balanced_accuracy
 
@@ -182,21 +183,57 @@ def test_pictures_of_one_class_in_one_group_still_give_what_can_be_given():
 
 
 def test_the_colour_baseline_stands_beside_the_network_with_the_difference(predictions, evaluation):
-    colour = evaluation.colour_baseline
+    colour = evaluation.colour_baseline.overall
     hit = predictions.colour_named == predictions.labels
-    assert colour.accuracy.value == pytest.approx(hit.mean())
-    assert colour.accuracy_difference.value == pytest.approx(
-        evaluation.overall.accuracy.value - colour.accuracy.value
+    assert colour.reached.accuracy.value == pytest.approx(hit.mean())
+    for metric in NamedFigures.model_fields:
+        reached, difference = getattr(colour.reached, metric), getattr(colour.difference, metric)
+        network = getattr(evaluation.overall, metric)
+        assert difference.value == pytest.approx(network.value - reached.value)
+        assert difference.low <= difference.value <= difference.high
+    assert colour.difference.accuracy.low > 0
+
+
+def test_colour_has_the_figures_of_each_class_as_a_network_that_named_so_would(predictions, evaluation):
+    """As the evaluation of a network whose names are colour's, by another way."""
+    sure = np.where(np.eye(2)[predictions.colour_named] > 0, 4.0, -4.0).astype(np.float32)
+    alone = evaluate(replace(predictions, logits=sure), positive="blast", draws=evaluation.draws)
+    for own, expected in zip(evaluation.colour_baseline.by_class, alone.by_class, strict=True):
+        assert own.name == expected.name
+        for metric in NamedFigures.model_fields:
+            assert getattr(own.reached, metric) == getattr(expected.figures, metric)
+    assert evaluation.colour("sensitivity")[0] == alone.figure("sensitivity"), "of the positive class"
+    assert evaluation.colour("f1/normal")[0] == alone.figure("f1/normal")
+    assert evaluation.colour("roc_auc") is None, "a name has no score"
+    with pytest.raises(KeyError):
+        evaluation.colour("sharpness")
+
+
+def test_colour_s_figures_of_a_class_agree_with_scikit_learn(predictions, evaluation):
+    truth, said = predictions.labels == 1, predictions.colour_named == 1
+    own = evaluation.colour_baseline.of_class("normal").reached
+    assert own.sensitivity.value == pytest.approx(recall_score(truth, said))
+    assert own.specificity.value == pytest.approx(recall_score(~truth, ~said))
+    assert own.precision.value == pytest.approx(precision_score(truth, said))
+    assert own.f1.value == pytest.approx(f1_score(truth, said))
+
+
+def test_a_class_that_colour_never_names_has_no_precision_and_says_why():
+    found = evaluate(
+        replace(answers([0, 0, 1, 1] * 6, [0, 0, 1, 1] * 6), colour_named=np.zeros(24, dtype=np.int64)),
+        positive=None,
+        draws=20,
     )
-    assert colour.accuracy_difference.low > 0
-    assert colour.balanced_accuracy_difference.value == pytest.approx(
-        evaluation.overall.balanced_accuracy.value - colour.balanced_accuracy.value
-    )
+    own = found.colour_baseline.by_class[1]
+    assert own.reached.precision.value is None
+    assert own.reached.precision.why == f"no picture was named {own.name}"
+    assert own.difference.precision.why == f"no picture was named {own.name} by one of the two"
+    assert own.reached.sensitivity.value == 0
 
 
 def test_a_network_that_names_as_colour_does_adds_nothing(predictions):
     same = replace(predictions, colour_named=predictions.logits.argmax(axis=1))
-    difference = evaluate(same, positive=None, draws=50).colour_baseline.accuracy_difference
+    difference = evaluate(same, positive=None, draws=50).colour_baseline.overall.difference.accuracy
     assert (difference.value, difference.low) == (0, None)
     assert "every redraw gives the same" in difference.why
 

@@ -104,9 +104,22 @@ def test_groups_stand_with_every_interval(taken: Taken, report: Report) -> None:
 def test_colour_stands_beside_the_network_at_a_glance(report: Report, taken: Taken) -> None:
     glance = taken.text.split("Table 1.", 1)[1].split("Table 2.", 1)[0]
     for each in report.experiments:
-        baseline = each.evaluation.colour_baseline
+        baseline = each.evaluation.colour_baseline.overall.reached
         for figure in (each.evaluation.overall.balanced_accuracy, baseline.balanced_accuracy):
             assert f"{digits.value(figure, 2)} {digits.interval(figure, 2)}" in glance
+
+
+def test_every_class_stands_with_colour_s_figures_and_the_difference(report: Report, taken: Taken) -> None:
+    for each in report.experiments[:1]:
+        told = taken.text.split("told from all others by colour alone", 1)[1].split("taken for which", 1)[0]
+        for own in each.evaluation.colour_baseline.by_class:
+            part = told[told.index(f"{own.name} colour only") :]
+            reached, difference = own.reached.sensitivity, own.difference.sensitivity
+            assert f"{digits.value(reached, 2)} {digits.interval(reached, 2)}" in part
+            shown = (
+                f"{digits.value(difference, 2, signed=True)} {digits.interval(difference, 2, signed=True)}"
+            )
+            assert shown in part[part.index("network less colour") :]
 
 
 def test_the_sentences_of_the_evaluation_come_before_its_figures(report: Report, taken: Taken) -> None:
