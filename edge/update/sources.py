@@ -135,9 +135,10 @@ class HttpsFetcher(FetcherInterface):
                     yield chunk
             finally:
                 response.close()
-        except urllib3.exceptions.TimeoutError as error:
-            raise SlowRetrievalError(f"{url}: the server was silent for too long") from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
+            away = isinstance(error, urllib3.exceptions.NewConnectionError)  # which urllib3 calls a time-out
+            if isinstance(error, urllib3.exceptions.TimeoutError) and not away:
+                raise SlowRetrievalError(f"{url}: the server was silent for too long") from error
             raise DownloadError(f"{url}: {_plain(error)}") from error
 
     def _pool(self, url: str) -> urllib3.HTTPConnectionPool:

@@ -540,7 +540,7 @@ def test_the_root_is_followed_through_every_rotation(station: Station) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_any_spoilt_answer_is_refused_or_makes_no_difference(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
