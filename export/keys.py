@@ -77,14 +77,14 @@ class StoredKey:
                 f"{self._private} is not locked by a password: whoever copies it signs as you.",
                 remedy="Lock it: openssl pkcs8 -topk8 -scrypt -in OLD.pem -out NEW.pem",
             ) from error
-        except (ValueError, UnsupportedAlgorithm) as error:
-            raise SigningError(
-                f"{self._private} cannot be unlocked: {error}.", remedy="Check the password."
-            ) from error
         except KeyMismatchError as error:
             raise SigningError(
                 f"{self._private} is not the private half of {self.name}{PUBLIC}.",
                 remedy="Bring the two files that were made together.",
+            ) from error
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise SigningError(
+                f"{self._private} cannot be unlocked: {error}.", remedy="Check the password."
             ) from error
         except OSError as error:
             raise SigningError(f"{self._private} cannot be read: {error.strerror}.") from error
