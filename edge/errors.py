@@ -81,3 +81,9 @@ class UntrustedError(DeliveryError):
     """An update that must not be taken: a signature, hash, length, version, date or name is not right."""
 
     exit_code = 65  # EX_DATAERR
+
+
+class ValidationReportError(LeukoscopeError):
+    """A validation report that was altered, is not by the key it should be, or is none."""
+
+    exit_code = 65  # EX_DATAERR

@@ -62,6 +62,7 @@ def build_engines(
     bundle: Path,
     cache: Path,
     precisions: Sequence[Precision] = (),
+    dla_core: int | None = None,
     on_event: Callable[[BuildEvent], None] = lambda _event: None,
     cancelled: Cancelled = lambda: False,
     limit_s: float = _LIMIT_S,
@@ -69,12 +70,14 @@ def build_engines(
 ) -> tuple[BuildEvent, ...]:
     """Build what ``cache`` lacks of the bundle's engines; what became of each, in the builder's order.
 
-    ``precisions`` left empty are all that the bundle can prove. An engine that cannot be built is an event
-    with its reason. Raises EngineError where the builder cannot be started, crashes, says something else
-    than events, or is not done after ``limit_s``; CancelledError when ``cancelled`` says so.
+    ``precisions`` left empty are all that the bundle can prove; ``dla_core`` is the accelerator to
+    use, too. An engine that cannot be built is an event with its reason. Raises EngineError where the builder
+    cannot be started, crashes, says something else than events, or is not done after ``limit_s``;
+    CancelledError when ``cancelled`` says so.
     """
     command = [*builder, str(bundle), "--cache", str(cache)]
     command += [part for each in precisions for part in ("--precision", each)]
+    command += [] if dla_core is None else ["--dla-core", str(dla_core)]
     ended: list[BuildEvent] = []
     with TemporaryFile() as errors:
         with _started(command, errors=errors) as process:

@@ -13,19 +13,16 @@ from edge.bundle import Bundle, open_bundle, starter_bundle
 from edge.contract.manifest import Precision
 from edge.engine import runtimes
 from edge.engine.choice import EngineChoice, Pair, choose
-from edge.engine.device_cuda_python import CudaPythonDevice
 from edge.engine.engine_cache import EngineCache
-from edge.engine.engine_key import ROLES, Role, signature_of
+from edge.engine.engine_key import Role, signature_of
 from edge.engine.gpu import NoGpu
 from edge.engine.onnxruntime import OnnxRuntimeEngine, classifier_engine, detector_engine
 from edge.engine.protocol import Outputs
 from edge.engine.runtimes import OnnxRuntimes, TensorRtRuntime
 from edge.engine.tensorrt_module import find_tensorrt
 from edge.engine.testing import Answer
-from edge.engine.testing_gpu import SIMULATED_GPU, SimulatedGpu, cuda_python_driver
-from edge.engine.testing_tensorrt import SimulatedNetwork, simulated_tensorrt
-
-PLANS: dict[Role, bytes] = {"detector": b"the detector's plan", "classifier": b"the classifier's plan"}
+from edge.engine.testing_gpu import SIMULATED_GPU
+from tests.edge.engine.simulated import PLANS, simulated_runtime, store_engines
 
 
 @pytest.fixture(scope="module")
@@ -47,29 +44,6 @@ def cache(tmp_path: Path) -> EngineCache:
     return EngineCache(directory=tmp_path)
 
 
-def runtime(cache: EngineCache, bundle: Bundle, answers: dict[Role, Answer]) -> TensorRtRuntime:
-    """TensorRT on a simulated GPU that computes as ``answers`` do."""
-    gpu = SimulatedGpu()
-    plans = {
-        PLANS[role]: SimulatedNetwork(signature=signature_of(bundle, role), answer=answer)
-        for role, answer in answers.items()
-    }
-    return TensorRtRuntime(
-        cache=cache,
-        gpu=SIMULATED_GPU,
-        tensorrt=simulated_tensorrt(gpu, plans),
-        device=lambda: CudaPythonDevice(driver=cuda_python_driver(gpu)),
-    )
-
-
-def build(cache: EngineCache, tensorrt: TensorRtRuntime, bundle: Bundle, plans: dict[Role, bytes]) -> None:
-    """What a builder would have left."""
-    for role in ROLES:
-        key = tensorrt.key(bundle, role, "fp32")
-        with cache.building(key):
-            cache.store(key, plans[role])
-
-
 @contextmanager
 def chosen(bundle: Bundle, tensorrt: TensorRtRuntime) -> Iterator[tuple[Pair, EngineChoice]]:
     with choose(bundle=bundle, runtimes=[tensorrt, OnnxRuntimes(threads=1)]) as found:
@@ -83,8 +57,8 @@ def right(networks: dict[Role, OnnxRuntimeEngine]) -> dict[Role, Answer]:
 def test_an_engine_that_passes_the_golden_set_serves(
     bundle: Bundle, networks: dict[Role, OnnxRuntimeEngine], cache: EngineCache
 ) -> None:
-    tensorrt = runtime(cache, bundle, right(networks))
-    build(cache, tensorrt, bundle, PLANS)
+    tensorrt = simulated_runtime(cache, bundle, right(networks))
+    store_engines(cache, tensorrt, bundle, PLANS)
     with chosen(bundle, tensorrt) as (pair, choice):
         assert (choice.runtime, choice.precision) == ("TensorRT", "fp32")
         assert "golden set passed" in choice.reason
@@ -98,7 +72,7 @@ def test_an_engine_that_passes_the_golden_set_serves(
 def test_before_engines_are_built_the_processor_serves(
     bundle: Bundle, networks: dict[Role, OnnxRuntimeEngine], cache: EngineCache
 ) -> None:
-    with chosen(bundle, runtime(cache, bundle, right(networks))) as (_, choice):
+    with chosen(bundle, simulated_runtime(cache, bundle, right(networks))) as (_, choice):
         assert (choice.runtime, choice.precision) == ("ONNX Runtime", "fp32")
     assert "TensorRT in fp32: not tried; detector: Its engine is not built yet." in str(choice)
 
@@ -110,8 +84,8 @@ def test_an_engine_that_answers_wrongly_does_not_serve_and_is_not_built_again(
         outputs = networks["classifier"].run(batch)
         return {**outputs, "probabilities": np.roll(outputs["probabilities"], 1, axis=1)}
 
-    tensorrt = runtime(cache, bundle, {**right(networks), "classifier": wrong})
-    build(cache, tensorrt, bundle, PLANS)
+    tensorrt = simulated_runtime(cache, bundle, {**right(networks), "classifier": wrong})
+    store_engines(cache, tensorrt, bundle, PLANS)
     with chosen(bundle, tensorrt) as (_, choice):
         assert choice.runtime == "ONNX Runtime"
     refused = next(each for each in choice.trials if each.outcome == "refused")
@@ -122,10 +96,10 @@ def test_an_engine_that_answers_wrongly_does_not_serve_and_is_not_built_again(
 def test_an_engine_that_cannot_be_loaded_is_built_once_more_and_then_given_up(
     bundle: Bundle, networks: dict[Role, OnnxRuntimeEngine], cache: EngineCache
 ) -> None:
-    tensorrt = runtime(cache, bundle, right(networks))
+    tensorrt = simulated_runtime(cache, bundle, right(networks))
     reasons = []
     for _ in range(2):
-        build(cache, tensorrt, bundle, {**PLANS, "classifier": b"for another GPU"})
+        store_engines(cache, tensorrt, bundle, {**PLANS, "classifier": b"for another GPU"})
         with chosen(bundle, tensorrt) as (_, choice):
             assert choice.runtime == "ONNX Runtime"
         reasons += [each.reason for each in choice.trials if each.outcome == "refused"]
@@ -141,8 +115,8 @@ def test_an_engine_that_cannot_be_loaded_is_built_once_more_and_then_given_up(
 def test_a_network_is_not_condemned_for_the_other_ones_fault(
     bundle: Bundle, networks: dict[Role, OnnxRuntimeEngine], cache: EngineCache
 ) -> None:
-    tensorrt = runtime(cache, bundle, right(networks))
-    build(cache, tensorrt, bundle, {**PLANS, "classifier": b"for another GPU"})
+    tensorrt = simulated_runtime(cache, bundle, right(networks))
+    store_engines(cache, tensorrt, bundle, {**PLANS, "classifier": b"for another GPU"})
     with chosen(bundle, tensorrt):
         pass
     assert cache.why_not(tensorrt.key(bundle, "detector", "fp32")) is None
@@ -156,8 +130,8 @@ def test_an_engine_that_fails_in_the_golden_set_is_condemned(
         outputs = networks["classifier"].run(batch)
         return {**outputs, "distance": outputs["distance"] * (np.nan if batch.any() else 1)}
 
-    tensorrt = runtime(cache, bundle, {**right(networks), "classifier": dazed})
-    build(cache, tensorrt, bundle, PLANS)
+    tensorrt = simulated_runtime(cache, bundle, {**right(networks), "classifier": dazed})
+    store_engines(cache, tensorrt, bundle, PLANS)
     with chosen(bundle, tensorrt) as (_, choice):
         assert choice.runtime == "ONNX Runtime"
     assert "values that are no numbers" in str(choice)
