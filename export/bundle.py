@@ -27,6 +27,7 @@ from edge.contract.manifest import (
     GoldenSet,
     Manifest,
     Precision,
+    Quantization,
     content_id,
 )
 from edge.engine.golden import check_golden
@@ -35,20 +36,21 @@ from edge.engine.signature import classifier_signature, detector_signature
 from export.card import model_card
 from export.errors import AssemblyError
 from export.golden import GoldenPictures, write_golden
+from export.limits import GOLDEN_CHANGED, GOLDEN_TOLERANCE
 from export.parts import classifier_part, detector_part, joined_sources
 from trainer.facts import ClassifierFacts, DetectorFacts, combined_fingerprint
 
 MAX_BUNDLE_BYTES: Final = 16 * 1024 * 1024
-GOLDEN_TOLERANCE: Final[Mapping[Precision, float]] = {"fp32": 0.01, "int8": 0.25}
-"""FP32 leaves room for other chips' order of addition and for TF32; INT8 for one step of quantization."""
-
 SHIPPABLE_LICENCES: Final = ("Apache-2.0", "CC BY 3.0", "CC BY 4.0", "CC0", "MIT")
 """Data under other licences may be trained on and reported about; nothing made from them is shipped."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ingredients:
-    """All that a bundle is made of. ``release`` only ever goes up on a station."""
+    """All that a bundle is made of. ``release`` only ever goes up on a station.
+
+    ``detector_int8`` and ``classifier_int8`` tell how the INT8 files were made.
+    """
 
     name: str
     release: int
@@ -57,6 +59,8 @@ class Ingredients:
     classifier_files: Mapping[FilePrecision, Path]
     classifier_facts: ClassifierFacts
     golden: GoldenPictures
+    detector_int8: Quantization | None = None
+    classifier_int8: Quantization | None = None
 
 
 def assemble(
@@ -73,8 +77,16 @@ def assemble(
     _refuse_occupied(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with _building_site(out) as site:
-        detector = detector_part(ingredients.detector_facts, precisions=ingredients.detector_files)
-        classifier = classifier_part(ingredients.classifier_facts, precisions=ingredients.classifier_files)
+        detector = detector_part(
+            ingredients.detector_facts,
+            precisions=ingredients.detector_files,
+            int8=ingredients.detector_int8,
+        )
+        classifier = classifier_part(
+            ingredients.classifier_facts,
+            precisions=ingredients.classifier_files,
+            int8=ingredients.classifier_int8,
+        )
         for part, files in (
             (detector, ingredients.detector_files),
             (classifier, ingredients.classifier_files),
@@ -112,14 +124,17 @@ def _answered_golden(
             path=site / classifier.files["fp32"], signature=classifier_signature(classifier), threads=threads
         ) as namer,
     ):
-        precisions = set(detector.files) | set(classifier.files)
+        # FP16 has no file: engines in it are built from the FP32 one.
+        precisions: set[Precision] = {"fp16", *detector.files, *classifier.files}
         return write_golden(
             site=site,
             pictures=ingredients.golden,
             detector_engine=finder,
             classifier_engine=namer,
             kinds=detector.kinds,
+            classifier=classifier,
             tolerance={each: GOLDEN_TOLERANCE[each] for each in sorted(precisions)},
+            changed={each: GOLDEN_CHANGED[each] for each in sorted(precisions & set(GOLDEN_CHANGED))},
         )
 
 
@@ -162,15 +177,22 @@ def _software() -> str:
 
 
 def prove_bundle(bundle: Bundle, *, threads: int) -> None:
-    """Hold every precision that both networks have to the golden set, as a station will.
+    """Hold every precision that a network has a file of to the golden set, as a station will.
 
-    Raises AssemblyError for a precision that fails it.
+    Where the other network lacks that precision it runs in FP32. Raises AssemblyError for a precision that
+    fails.
     """
-    shared = set(bundle.manifest.detector.files) & set(bundle.manifest.classifier.files)
-    for precision in sorted(shared):
+    detector, classifier = bundle.manifest.detector, bundle.manifest.classifier
+    for precision in sorted({*detector.files, *classifier.files}):
         with (
-            detector_engine(bundle=bundle, threads=threads, precision=precision) as finder,
-            classifier_engine(bundle=bundle, threads=threads, precision=precision) as namer,
+            detector_engine(
+                bundle=bundle, threads=threads, precision=precision if precision in detector.files else "fp32"
+            ) as finder,
+            classifier_engine(
+                bundle=bundle,
+                threads=threads,
+                precision=precision if precision in classifier.files else "fp32",
+            ) as namer,
         ):
             report = check_golden(bundle=bundle, detector=finder, classifier=namer, precision=precision)
         if not report.passed:

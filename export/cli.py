@@ -2,47 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from edge.bundle import open_bundle
 from edge.command_line import run_app
-from edge.engine.golden import check_golden
-from edge.engine.onnxruntime import OnnxRuntimeEngine, classifier_engine, detector_engine
-from edge.frame import Pixels
+from edge.contract.manifest import FilePrecision, Quantization
 from export.bundle import Ingredients, assemble
+from export.diff import diff_bundles
+from export.diff_text import diff_content, diff_text
 from export.errors import AssemblyError
 from export.golden import draw_golden_pictures
-from export.parity import parity_table
-from export.parts import signature_of
-from export.pictures import draw_cells, draw_frames, read_folder
-from export.quantize import quantize
-from export.quantized import export_quantized_run, read_quantized
-from export.trained import Trained, compare, export_trained, parity, read_trained
+from export.inspection import inspect_bundle, inspection_content, inspection_text
+from export.int8 import make_int8
+from export.int8_command import int8_wanted, measured_cost, station_facts
+from export.int8_report import Int8Report, int8_text
+from export.int8_source import int8_file
+from export.onnx import OPSET
+from export.options import (
+    DEFAULT_DATA,
+    DataOption,
+    ExperimentOption,
+    FoldersOption,
+    FoldOption,
+    JsonOption,
+    LimitOption,
+    PicturesOption,
+    RunArgument,
+    pictures_for,
+)
+from export.parity import parity_content, parity_table, parity_tables
+from export.pictures import read_frames
+from export.quantize import Ranges
+from export.quantized import export_quantized_run, read_quantized, unseen_pictures
+from export.run_pictures import run_pictures
+from export.trained import Trained, export_trained, parities, read_trained
 from trainer.facts import ClassifierFacts, DetectorFacts
 
 app = typer.Typer(
     name="leukoscope-export",
-    help="Turn trained networks into ONNX files, prove that they answer the same, and make a bundle of them.",
+    help="Turn trained networks into ONNX files, prove that they answer the same, and make a bundle of them. "
+    "Any command may be interrupted and given again: what it writes is whole, or not there.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
-_GENERATED_PICTURES: Final = 24
-
-RunArgument = Annotated[
-    Path, typer.Argument(help="Run directory that `leukoscope-trainer ... fit` made and `evaluate` judged.")
-]
-PicturesOption = Annotated[
+Directory = Annotated[Path, typer.Argument(help="The bundle's directory.")]
+Int8Option = Annotated[
     Path | None,
-    typer.Option("--pictures", help="Folder of images to compare on; generated ones where it is not given."),
+    typer.Option(help="Its INT8 file from `quantize`, or a run of `leukoscope-trainer quantize`."),
 ]
-LimitOption = Annotated[int, typer.Option("--limit", min=1, help="At most so many of those images.")]
 
 
 @app.command()
@@ -51,48 +65,75 @@ def onnx(
     out: Annotated[Path, typer.Option("--out", help="The ONNX file to write.")],
     pictures: PicturesOption = None,
     limit: LimitOption = 100,
+    experiment: ExperimentOption = None,
+    fold: FoldOption = None,
 ) -> None:
     """Export a run's network to ONNX; the file is kept only if it answers as the network does."""
-    trained = read_trained(run)
-    agreement = export_trained(trained, path=out, pictures=_pictures(trained, pictures, limit))
+    trained = read_trained(run, experiment=experiment, fold=fold)
+    shown = pictures_for(trained, pictures, limit=limit, run=run, experiment=experiment, fold=fold)
+    agreement = export_trained(trained, path=out, pictures=shown)
     typer.echo(parity_table(agreement))
-    typer.echo(f"{out}: {out.stat().st_size / 1e6:.2f} MB")
+    typer.echo(f"{out}: {out.stat().st_size / 1e6:.2f} MB, opset {OPSET}")
 
 
 @app.command("parity")
 def parity_command(
     run: RunArgument,
-    file: Annotated[Path, typer.Argument(help="ONNX file that was exported from the run.")],
+    files: Annotated[list[Path], typer.Argument(help="ONNX files made of the run, FP32 or INT8.")],
     pictures: PicturesOption = None,
     limit: LimitOption = 100,
+    experiment: ExperimentOption = None,
+    fold: FoldOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Compare an ONNX file with the network it was made from, by answer."""
-    trained = read_trained(run)
-    typer.echo(parity_table(parity(trained, path=file, pictures=_pictures(trained, pictures, limit))))
+    """Compare ONNX files with the network they were made of, on the same pictures, by answer."""
+    trained = read_trained(run, experiment=experiment, fold=fold)
+    shown = pictures_for(trained, pictures, limit=limit, run=run, experiment=experiment, fold=fold)
+    columns = parities(trained, files=files, pictures=shown)
+    typer.echo(json.dumps(parity_content(columns), indent=1) if as_json else parity_tables(columns))
 
 
 @app.command("quantize")
 def quantize_command(
     run: RunArgument,
     file: Annotated[Path, typer.Argument(help="FP32 ONNX file that was exported from the run.")],
-    out: Annotated[Path, typer.Option("--out", help="The INT8 ONNX file to write.")],
-    pictures: Annotated[
-        Path, typer.Option("--pictures", help="Folder of real images; half calibrate, half compare.")
-    ],
-    limit: LimitOption = 200,
+    *,
+    out: Annotated[Path, typer.Option(help="The INT8 ONNX file to write; a report comes beside it.")],
+    data: DataOption = DEFAULT_DATA,
+    pictures: FoldersOption = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=10, help="At most so many real pictures. [default: detector 80, classifier 320]"),
+    ] = None,
+    ranges: Annotated[
+        Ranges, typer.Option(help="max cuts no value off, percentile one in 10,000.")
+    ] = "percentile",
+    search: Annotated[
+        bool, typer.Option(help="Leave the worst layers in float until the answers are close enough.")
+    ] = True,
+    cost_from: Annotated[
+        Path | None,
+        typer.Option(help="INT8 file of a run that held pictures out, made the same way: quote its cost."),
+    ] = None,
 ) -> None:
-    """Write an INT8 file and compare it with the FP32 one on images it was not calibrated on."""
-    facts = read_trained(run).facts
-    known = list(read_folder(pictures, size=facts.input, limit=limit).items())
-    quantize(source=file, path=out, pictures=[picture for _, picture in known[::2]])
-    signature = signature_of(facts)
-    with (
-        OnnxRuntimeEngine(path=file, signature=signature, threads=1) as reference,
-        OnnxRuntimeEngine(path=out, signature=signature, threads=1, precision="int8") as engine,
-    ):
-        agreement = compare(facts, reference=reference, engine=engine, pictures=dict(known[1::2]))
-    typer.echo(parity_table(agreement))
-    typer.echo(f"{out}: {out.stat().st_size / 1e6:.2f} MB, {agreement.agreed_share:.1%} read the same")
+    """Write an INT8 file as TensorRT takes it, and say what it costs on held-out pictures.
+
+    Ranges and layers come from the run's own training pictures (or those of --pictures) and generated ones.
+    Given again after an interruption, the search goes on where it was.
+    """
+    facts = station_facts(read_trained(run), run)
+    own = None if pictures else run_pictures(run, data)
+    wanted = int8_wanted(
+        file, facts=facts, own=own, folders=pictures or (), limit=limit, ranges=ranges, search=search
+    )
+    report = make_int8(wanted, path=out)
+    if cost_from is not None:
+        report = report.quoting(Int8Report.beside(cost_from))
+    elif own is not None:
+        report = report.costing(measured_cost(own, facts, full=file, int8=out), of=run.name)
+    report.save(out)
+    typer.echo(int8_text(report))
+    typer.echo(f"{out}: {out.stat().st_size / 1e6:.2f} MB")
 
 
 @app.command()
@@ -109,13 +150,16 @@ def int8(
     The file is kept only if ONNX Runtime answers as torch's rounding does.
     """
     trained = read_quantized(run)
-    agreement = export_quantized_run(trained, path=out, pictures=_pictures(trained, pictures, limit))
+    unseen = unseen_pictures(run, limit=limit) if pictures is None else None
+    shown = unseen or pictures_for(trained, pictures, limit=limit, run=run)
+    agreement = export_quantized_run(trained, path=out, pictures=shown)
     typer.echo(parity_table(agreement))
     typer.echo(f"{out}: {out.stat().st_size / 1e6:.2f} MB, {agreement.agreed_share:.1%} read the same")
 
 
 @app.command()
 def bundle(
+    *,
     detector: Annotated[Path, typer.Option("--detector", help="Run directory of the detector.")],
     classifier: Annotated[Path, typer.Option("--classifier", help="Run directory of the classifier.")],
     out: Annotated[Path, typer.Option("--out", help="The bundle's directory; a bundle there is replaced.")],
@@ -130,6 +174,8 @@ def bundle(
         Path | None, typer.Option("--cells", help="Folder of cells to prove the classifier's export on.")
     ] = None,
     limit: LimitOption = 100,
+    detector_int8: Int8Option = None,
+    classifier_int8: Int8Option = None,
 ) -> None:
     """Export both networks, prove them, and put them into a bundle with golden set and model card."""
     finder, namer = read_trained(detector), read_trained(classifier)
@@ -138,22 +184,23 @@ def bundle(
     if not isinstance(namer.facts, ClassifierFacts):
         raise AssemblyError(f"{classifier} is not the run of a classifier.", remedy="Exchange the two runs.")
     with TemporaryDirectory() as workbench:
-        files = {}
-        for trained, folder in ((finder, frames), (namer, cells)):
-            files[trained.role] = Path(workbench) / f"{trained.role}.onnx"
-            agreement = export_trained(
-                trained, path=files[trained.role], pictures=_pictures(trained, folder, limit)
-            )
-            typer.echo(f"Parity of the {trained.role} with its network:\n{parity_table(agreement)}\n")
+        detector_files, detector_made = _files(
+            finder, detector, detector_int8, folder=frames, limit=limit, workbench=Path(workbench)
+        )
+        classifier_files, classifier_made = _files(
+            namer, classifier, classifier_int8, folder=cells, limit=limit, workbench=Path(workbench)
+        )
         made = assemble(
             Ingredients(
                 name=name,
                 release=release,
-                detector_files={"fp32": files["detector"]},
+                detector_files=detector_files,
                 detector_facts=finder.facts,
-                classifier_files={"fp32": files["classifier"]},
+                classifier_files=classifier_files,
                 classifier_facts=namer.facts,
                 golden=draw_golden_pictures(detector=finder.facts, classifier=namer.facts),
+                detector_int8=detector_made,
+                classifier_int8=classifier_made,
             ),
             out=out,
         )
@@ -162,26 +209,28 @@ def bundle(
 
 
 @app.command()
-def inspect(
-    directory: Annotated[Path, typer.Argument(help="The bundle's directory.")],
-) -> None:
+def inspect(directory: Directory, as_json: JsonOption = False) -> None:
     """Check every file of a bundle, run its golden set here, and say what it holds."""
-    opened = open_bundle(directory)
-    manifest = opened.manifest
-    typer.echo(f"{manifest.name} release {manifest.release} by {manifest.software}\nid {manifest.id}")
-    for relative, entry in sorted(manifest.files.items()):
-        typer.echo(f"  {entry.size_bytes:>9} {entry.sha256[:12]} {relative}")
-    for metric in manifest.metrics:
-        interval = "" if metric.low is None else f" ({metric.low:.3f} to {metric.high:.3f})"
-        typer.echo(f"{metric.name}: {metric.value:.3f}{interval} on {metric.measured_on}")
-    with (
-        detector_engine(bundle=opened, threads=1) as finder,
-        classifier_engine(bundle=opened, threads=1) as namer,
-    ):
-        report = check_golden(bundle=opened, detector=finder, classifier=namer)
-    typer.echo(str(report))
-    if not report.passed:
+    found = inspect_bundle(open_bundle(directory))
+    typer.echo(json.dumps(inspection_content(found), indent=1) if as_json else inspection_text(found))
+    if not found.passed:
         raise typer.Exit(code=1)
+
+
+@app.command()
+def diff(
+    old: Annotated[Path, typer.Argument(help="The directory of the bundle that serves.")],
+    new: Annotated[Path, typer.Argument(help="The directory of the one that would take its place.")],
+    frames: Annotated[
+        Path | None, typer.Option("--frames", help="Folder of frames to ask both bundles about.")
+    ] = None,
+    limit: LimitOption = 100,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what differs between two bundles: metrics, classes, thresholds, and answers to the same frames."""
+    shown = None if frames is None else read_frames(frames, limit=limit)
+    found = diff_bundles(open_bundle(old), open_bundle(new), frames=shown)
+    typer.echo(json.dumps(diff_content(found), indent=1) if as_json else diff_text(found))
 
 
 def main() -> None:
@@ -189,14 +238,18 @@ def main() -> None:
     run_app(app)
 
 
-def _pictures(trained: Trained, folder: Path | None, limit: int) -> Mapping[str, Pixels]:
-    if folder is not None:
-        return read_folder(folder, size=trained.facts.input, limit=limit)
-    if isinstance(trained.facts, DetectorFacts):
-        drawn = draw_frames(facts=trained.facts, count=_GENERATED_PICTURES)
-    else:
-        drawn = draw_cells(facts=trained.facts, count=_GENERATED_PICTURES)
-    return {f"generated {place}": picture for place, picture in enumerate(drawn)}
+def _files(
+    trained: Trained, run: Path, int8_place: Path | None, *, folder: Path | None, limit: int, workbench: Path
+) -> tuple[dict[FilePrecision, Path], Quantization | None]:
+    """The files of one network of a bundle, each proven, and how its INT8 file was made."""
+    pictures = pictures_for(trained, folder, limit=limit, run=run)
+    full = workbench / f"{trained.role}.onnx"
+    agreement = export_trained(trained, path=full, pictures=pictures)
+    typer.echo(f"Parity of the {trained.role} with its network:\n{parity_table(agreement)}\n")
+    if int8_place is None:
+        return {"fp32": full}, None
+    file, made = int8_file(int8_place, run=run, full=full, pictures=pictures, workbench=workbench)
+    return {"fp32": full, "int8": file}, made
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from typing import Final
 import cv2
 import numpy as np
 
-from edge.contract.manifest import GoldenSet, Precision
+from edge.contract.manifest import Classifier, GoldenSet, Precision
 from edge.contract.taxonomy import ObjectKind
-from edge.engine.agreement import SCORE_FLOOR, detections
+from edge.engine.agreement import SCORE_FLOOR, CellAnswer, cell_answer, detections
 from edge.engine.golden import SCHEMA
 from edge.engine.protocol import Engine, Outputs
 from edge.frame import Pixels
@@ -23,6 +23,10 @@ from trainer.facts import ClassifierFacts, DetectorFacts
 
 FRAMES: Final = 8
 CELLS: Final = 32
+CANDIDATES: Final = 3
+"""So many cells are drawn for each that is taken."""
+CLEARANCE: Final = 0.1
+"""How far a golden cell's answer should stand from every limit: one that is read otherwise moved that far."""
 ANSWERS_NAME: Final = "golden/answers.json"
 _DECIMALS: Final = 5
 """Of scores, pixels and distances: far below every tolerance, and short to read."""
@@ -32,7 +36,10 @@ _PNG_SETTINGS: Final = (cv2.IMWRITE_PNG_COMPRESSION, 6)
 
 @dataclass(frozen=True, kw_only=True)
 class GoldenPictures:
-    """Frames of the detector's input size and cells of the classifier's, uint8 RGB."""
+    """Frames of the detector's input size and cells of the classifier's, uint8 RGB.
+
+    More than `CELLS` cells are candidates; :func:`write_golden` takes those that tell most.
+    """
 
     frames: tuple[Pixels, ...]
     cells: tuple[Pixels, ...]
@@ -44,7 +51,7 @@ def draw_golden_pictures(
     """Generated smears, and cells of every class; the same ``seed`` gives the same pictures."""
     return GoldenPictures(
         frames=draw_frames(facts=detector, count=FRAMES, seed=seed),
-        cells=draw_cells(facts=classifier, count=CELLS, seed=seed),
+        cells=draw_cells(facts=classifier, count=CANDIDATES * CELLS, seed=seed),
     )
 
 
@@ -55,14 +62,19 @@ def write_golden(
     detector_engine: Engine,
     classifier_engine: Engine,
     kinds: tuple[ObjectKind, ...],
+    classifier: Classifier,
     tolerance: Mapping[Precision, float],
+    changed: Mapping[Precision, float],
 ) -> GoldenSet:
     """Write pictures and answers under ``site`` and give the manifest's word on them.
 
-    Raises AssemblyError when the networks find nothing in any picture: such a set would prove nothing.
+    Of more cells than `CELLS`, those are taken first whose answer stands `CLEARANCE` from every limit: a cell
+    at a limit is read otherwise at the least rounding, which says nothing about an engine. Raises
+    AssemblyError when the networks find nothing in any picture: such a set would prove nothing.
     """
     frames = {f"golden/frames/{place:02}.png": each for place, each in enumerate(pictures.frames)}
-    cells = {f"golden/cells/{place:02}.png": each for place, each in enumerate(pictures.cells)}
+    chosen = _telling(pictures.cells, classifier_engine, classifier)
+    cells = {f"golden/cells/{place:02}.png": each for place, each in enumerate(chosen)}
     for name, picture in (*frames.items(), *cells.items()):
         _write_png(site / name, picture)
     objects = {
@@ -77,7 +89,31 @@ def write_golden(
     answers = {"schema": SCHEMA, "frames": objects, "cells": named}
     text = json.dumps(answers, sort_keys=True, indent=1) + "\n"
     (site / ANSWERS_NAME).write_text(text, "utf-8")
-    return GoldenSet(answers=ANSWERS_NAME, frames=tuple(frames), cells=tuple(cells), tolerance=tolerance)
+    return GoldenSet(
+        answers=ANSWERS_NAME, frames=tuple(frames), cells=tuple(cells), tolerance=tolerance, changed=changed
+    )
+
+
+def clearance(answer: CellAnswer, classifier: Classifier) -> float:
+    """How far a cell's answer must move, as differences are measured, before it is read otherwise.
+
+    A cell out of distribution is that whatever its probabilities are; a doubtful one can become known, or out
+    of distribution; a named one can become doubtful too.
+    """
+    limit = classifier.distance_limit.value
+    from_limit = (limit - answer.distance) / max(abs(limit), 1e-9)
+    if from_limit < 0:
+        return -from_limit
+    return min(from_limit, abs(max(answer.probabilities) - classifier.doubtful_below.value))
+
+
+def _telling(candidates: tuple[Pixels, ...], engine: Engine, classifier: Classifier) -> tuple[Pixels, ...]:
+    clear = [
+        clearance(cell_answer(engine.run(each[np.newaxis]), picture=0), classifier) for each in candidates
+    ]
+    # Clear ones in the order they were drawn in; where they are too few, the clearest of the others.
+    order = sorted(range(len(candidates)), key=lambda place: -min(clear[place], CLEARANCE))
+    return tuple(candidates[place] for place in sorted(order[:CELLS]))
 
 
 def _write_png(place: Path, picture: Pixels) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from edge.contract.manifest import Classifier, Detector
 from edge.engine.agreement import (
@@ -22,6 +23,7 @@ from edge.frame import Pixels
 from export.errors import ParityError
 from export.recipe_run import PictureFacts, compare_answers
 
+_BATCH: Final = 16
 PARITY_LIMIT: Final = 1e-3
 """Largest allowed difference of an FP32 graph; what was seen on one processor is below 1e-4."""
 
@@ -121,8 +123,57 @@ def parity_table(agreement: Agreement) -> str:
     return "\n".join(lines)
 
 
+def parity_tables(columns: Mapping[str, Agreement]) -> str:
+    """Several engines' agreements with one reference, side by side: a line for each answer, and for all."""
+    answers = sorted({answer for each in columns.values() for answer in each.by_answer()})
+    width = max(len(answer) for answer in (*answers, "answer"))
+    cell = f"{'count':>6}  {'largest':>8}  {'mean':>8}  {'changed':>7}"
+    heads = "  ".join(f"| {name:<{len(cell)}}" for name in columns)
+    lines = [f"{'':<{width}}  {heads}".rstrip()]
+    lines.append(f"{'answer':<{width}}  " + "  ".join(f"| {cell}" for _ in columns))
+    for answer in (*answers, "all"):
+        parts = [
+            _figures(agreement if answer == "all" else agreement.by_answer().get(answer))
+            for agreement in columns.values()
+        ]
+        lines.append(f"{answer:<{width}}  " + "  ".join(f"| {part:<{len(cell)}}" for part in parts).rstrip())
+    return "\n".join(lines)
+
+
+def parity_content(columns: Mapping[str, Agreement]) -> dict[str, Any]:
+    """The same for programs: by engine and answer."""
+    return {
+        name: {
+            answer: {
+                "count": len(each.differences),
+                "largest": each.largest_difference,
+                "mean": each.mean_difference,
+                "changed": len(each.changed),
+            }
+            for answer, each in {**agreement.by_answer(), "all": agreement}.items()
+        }
+        for name, agreement in columns.items()
+    }
+
+
+def _figures(agreement: Agreement | None) -> str:
+    if agreement is None:
+        return f"{0:>6}"
+    return (
+        f"{len(agreement.differences):>6}  {agreement.largest_difference:>8.2g}  "
+        f"{agreement.mean_difference:>8.2g}  {len(agreement.changed):>7}"
+    )
+
+
 def _answers(reference: Engine, engine: Engine, pictures: Mapping[str, Pixels]) -> tuple[Outputs, Outputs]:
-    """The reference one picture at a time, the engine in one batch: a graph must hold for both."""
-    singly = [reference.run(picture[np.newaxis]) for picture in pictures.values()]
-    expected = {name: np.concatenate([each[name] for each in singly]) for name in singly[0]}
-    return expected, engine.run(np.stack(list(pictures.values())))
+    """The reference one picture at a time, the engine in batches: a graph must hold for both."""
+    waiting = tqdm(pictures.values(), desc=reference.description, unit="picture", disable=None)
+    singly = [reference.run(picture[np.newaxis]) for picture in waiting]
+    stacked = np.stack(list(pictures.values()))
+    begins = tqdm(range(0, len(stacked), _BATCH), desc=engine.description, unit="batch", disable=None)
+    together = [engine.run(stacked[begin : begin + _BATCH]) for begin in begins]
+    return _joined(singly), _joined(together)
+
+
+def _joined(parts: list[Outputs]) -> Outputs:
+    return {name: np.concatenate([each[name] for each in parts]) for name in parts[0]}

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from edge.contract.manifest import Classifier, DataSource, Detector, FilePrecision
+from edge.contract.manifest import Classifier, DataSource, Detector, FilePrecision, Quantization
 from edge.engine.signature import Signature, classifier_signature, detector_signature
 from export.recipe_run import PictureFacts
 from trainer.facts import ClassifierFacts, DetectorFacts
@@ -22,14 +22,28 @@ def file_name(role: str, precision: FilePrecision) -> str:
     return f"{role}.onnx" if precision == "fp32" else f"{role}.{precision}.onnx"
 
 
-def detector_part(facts: DetectorFacts, *, precisions: Iterable[FilePrecision] = ("fp32",)) -> Detector:
+def detector_part(
+    facts: DetectorFacts,
+    *,
+    precisions: Iterable[FilePrecision] = ("fp32",),
+    int8: Quantization | None = None,
+) -> Detector:
     """The manifest's word on a detector."""
-    return _part(Detector, facts, {each: file_name("detector", each) for each in sorted(precisions)})
+    return _part(
+        Detector, facts, {each: file_name("detector", each) for each in sorted(precisions)}, int8=int8
+    )
 
 
-def classifier_part(facts: ClassifierFacts, *, precisions: Iterable[FilePrecision] = ("fp32",)) -> Classifier:
+def classifier_part(
+    facts: ClassifierFacts,
+    *,
+    precisions: Iterable[FilePrecision] = ("fp32",),
+    int8: Quantization | None = None,
+) -> Classifier:
     """The manifest's word on a classifier."""
-    return _part(Classifier, facts, {each: file_name("classifier", each) for each in sorted(precisions)})
+    return _part(
+        Classifier, facts, {each: file_name("classifier", each) for each in sorted(precisions)}, int8=int8
+    )
 
 
 def signature_of(facts: Facts) -> Signature:
@@ -51,7 +65,9 @@ def joined_sources(*groups: tuple[DataSource, ...]) -> tuple[DataSource, ...]:
     return tuple(joined.values())
 
 
-def _part(kind: type[PartT], facts: BaseModel, files: Mapping[FilePrecision, str]) -> PartT:
+def _part(
+    kind: type[PartT], facts: BaseModel, files: Mapping[FilePrecision, str], *, int8: Quantization | None
+) -> PartT:
     """Facts and manifest name the same things the same way; whatever both know is taken over."""
-    shared = facts.model_dump(mode="json", include=set(kind.model_fields) - {"files"})
-    return kind.model_validate({"files": dict(files), **shared})
+    shared = facts.model_dump(mode="json", include=set(kind.model_fields) - {"files", "int8"})
+    return kind.model_validate({"files": dict(files), "int8": int8, **shared})

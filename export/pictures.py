@@ -61,6 +61,19 @@ def read_folder(folder: Path, *, size: InputGeometry, limit: int) -> dict[str, P
 
     Raises AssemblyError when there is no image, or one cannot be read.
     """
+    return {
+        name: np.ascontiguousarray(
+            cv2.resize(picture, (size.width_px, size.height_px), interpolation=cv2.INTER_AREA), dtype=np.uint8
+        )
+        for name, picture in read_frames(folder, limit=limit).items()
+    }
+
+
+def read_frames(folder: Path, *, limit: int) -> dict[str, Pixels]:
+    """At most ``limit`` images under ``folder`` as they are, evenly over its sorted names, RGB.
+
+    Raises AssemblyError when there is no image, or one cannot be read.
+    """
     files = sorted(each for each in folder.rglob("*") if each.suffix.lower() in _SUFFIXES)
     if not files:
         raise AssemblyError(f"{folder} holds no image.", remedy="Name a folder of images.")
@@ -70,10 +83,8 @@ def read_folder(folder: Path, *, size: InputGeometry, limit: int) -> dict[str, P
         decoded = cv2.imread(str(file), cv2.IMREAD_COLOR)
         if decoded is None:
             raise AssemblyError(f"{file} cannot be decoded.", remedy="Remove it from the folder.")
-        sized = cv2.resize(decoded, (size.width_px, size.height_px), interpolation=cv2.INTER_AREA)
-        pictures[file.relative_to(folder).as_posix()] = np.ascontiguousarray(
-            cv2.cvtColor(sized, cv2.COLOR_BGR2RGB), dtype=np.uint8
-        )
+        name = file.relative_to(folder).as_posix()
+        pictures[name] = np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), dtype=np.uint8)
     return pictures
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,6 +18,7 @@ from export.onnx import export_onnx
 from export.parity import TorchEngine, classifier_parity, demand_parity, detector_parity, picture_parity
 from export.parts import Facts, classifier_part, detector_part, signature_of
 from export.recipe_run import PictureFacts, PictureGraph
+from export.remembered import RememberedEngine
 from trainer.classification.deploy import load as load_classifier
 from trainer.detection.deploy import load as load_detector
 from trainer.experiment.kept_network import keeps_networks, kept_network
@@ -83,6 +84,19 @@ def parity(trained: Trained, *, path: Path, pictures: Mapping[str, Pixels], thre
     reference = TorchEngine(network=trained.network, signature=signature)
     with OnnxRuntimeEngine(path=path, signature=signature, threads=threads) as engine:
         return compare(trained.facts, reference=reference, engine=engine, pictures=pictures)
+
+
+def parities(
+    trained: Trained, *, files: Sequence[Path], pictures: Mapping[str, Pixels], threads: int = 1
+) -> dict[str, Agreement]:
+    """How far each of several ONNX files lies from the network on the same pictures, by the file's name."""
+    signature = signature_of(trained.facts)
+    reference = RememberedEngine(TorchEngine(network=trained.network, signature=signature))
+    found = {}
+    for file in files:
+        with OnnxRuntimeEngine(path=file, signature=signature, threads=threads) as engine:
+            found[file.name] = compare(trained.facts, reference=reference, engine=engine, pictures=pictures)
+    return found
 
 
 def compare(facts: Facts, *, reference: Engine, engine: Engine, pictures: Mapping[str, Pixels]) -> Agreement:

@@ -30,6 +30,8 @@ OUT_OF_DISTRIBUTION: Final = "out of distribution"
 DOUBTFUL: Final = "doubtful"
 NOTHING: Final = "nothing"
 
+Box = NDArray[Any] | tuple[float, float, float, float]
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Detections:
@@ -210,12 +212,13 @@ def compare_cell(
 
 def _partner(box: NDArray[np.float32], kind: int, *, found: Detections, unpaired: set[int]) -> int | None:
     candidates = [place for place in unpaired if found.kinds[place] == kind and found.scores[place] > 0]
-    overlaps = {place: _iou(box, found.boxes_px[place]) for place in candidates}
+    overlaps = {place: overlap(box, found.boxes_px[place]) for place in candidates}
     best = max(candidates, key=lambda place: (overlaps[place], -place), default=None)
     return best if best is not None and overlaps[best] >= PAIRING_IOU else None
 
 
-def _iou(one: NDArray[Any], other: NDArray[Any]) -> float:
+def overlap(one: Box, other: Box) -> float:
+    """Intersection over union of two boxes, x0, y0, x1, y1; 0 where they do not touch."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     if width <= 0 or height <= 0:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from edge.bundle import open_bundle
-from export import cli
+from export import cli, options
 from export.testing import ColourClassifier, PurpleDetector, classifier_facts, detector_facts
 from export.trained import Trained
 
@@ -20,8 +21,8 @@ RUNS = {
 
 @pytest.fixture(autouse=True)
 def runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "read_trained", lambda run: RUNS[run.name])
-    monkeypatch.setattr(cli, "_GENERATED_PICTURES", 4)
+    monkeypatch.setattr(cli, "read_trained", lambda run, **_which: RUNS[run.name])
+    monkeypatch.setattr(options, "GENERATED_PICTURES", 4)
 
 
 def ended(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -48,9 +49,15 @@ def test_two_runs_become_a_bundle_that_inspects_well(tmp_path: Path) -> None:
 def test_a_run_becomes_an_onnx_file_that_compares_well(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli.app, ["onnx", "runs/classifier", "--out", str(tmp_path / "c.onnx")])
     assert result.exit_code == 0, result.output
-    result = CliRunner().invoke(cli.app, ["parity", "runs/classifier", str(tmp_path / "c.onnx")])
+    assert "opset 18" in result.output
+    file = str(tmp_path / "c.onnx")
+    result = CliRunner().invoke(cli.app, ["parity", "runs/classifier", file, file, "--json"])
     assert result.exit_code == 0, result.output
-    assert result.output.splitlines()[-1].split()[:2] == ["all", "4"]
+    found = json.loads(result.stdout)["c.onnx"]["all"]
+    assert (found["count"], found["changed"]) == (4, 0)
+    assert 0 < found["largest"] < 1e-4
+    result = CliRunner().invoke(cli.app, ["parity", "runs/classifier", file])
+    assert result.output.splitlines()[-1].split()[:3] == ["all", "|", "4"]
 
 
 def test_exchanged_runs_are_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys) -> None:
@@ -72,4 +79,5 @@ def test_a_fault_is_a_message_and_an_exit_code(
 
 def test_help_names_every_command() -> None:
     output = CliRunner().invoke(cli.app, ["--help"]).output
-    assert all(command in output for command in ("onnx", "parity", "int8", "bundle", "inspect"))
+    commands = ("onnx", "parity", "quantize", "int8", "bundle", "inspect", "diff")
+    assert all(command in output for command in commands)
