@@ -32,7 +32,7 @@ from edge.config import EngineSettings, PageSettings, StationConfig
 from edge.frame import Pixels
 from edge.networks import Networks, open_networks
 from edge.outbox.settings import MqttSettings
-from edge.station import open_station
+from edge.running import open_station
 
 ROUNDS = 3
 FRAMES = 120

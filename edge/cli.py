@@ -20,7 +20,8 @@ from edge.doctor import Grade, examine
 from edge.errors import ImageError, LeukoscopeError
 from edge.networks import open_networks
 from edge.offline import JsonLine, analyze_images, classify_images, write_lines
-from edge.station import run_station
+from edge.running import run_station
+from edge.update_cli import app as update_commands
 
 _NOT_FOR_DIAGNOSIS = "Leukoscope helps a morphologist look. It is not for diagnosis."
 
@@ -30,6 +31,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(update_commands)
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", help="The station's TOML file.", show_default=False)

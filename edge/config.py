@@ -17,6 +17,7 @@ from edge.contract.records import Name
 from edge.errors import ConfigError
 from edge.outbox.settings import MqttSettings, OutboxLimits
 from edge.toml_lines import KeyLines
+from edge.update.settings import UpdateSettings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -90,6 +91,7 @@ class StationConfig(_Part):
     outbox: OutboxLimits = OutboxLimits()
     mqtt: Annotated[MqttSettings | None, Field(description="left out: results stay in the outbox")] = None
     page: PageSettings = PageSettings()
+    update: Annotated[UpdateSettings | None, Field(description="left out: no updates")] = None
 
 
 def load_config(path: Path) -> StationConfig:

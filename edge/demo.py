@@ -19,7 +19,8 @@ from edge.camera.settings import FolderSettings, VirtualSlideSettings
 from edge.config import PageSettings, StationConfig
 from edge.errors import LeukoscopeError
 from edge.outbox.settings import MqttSettings
-from edge.station import Station, open_station, told_to_stop
+from edge.running import open_station, told_to_stop
+from edge.station import Station
 
 _TICK_S: Final = 1.0
 _STOP_S: Final = 10.0

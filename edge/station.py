@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import logging
-import signal
-import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from datetime import datetime, timezone
+from collections.abc import Callable
+from datetime import datetime
 from importlib.metadata import version
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Final
 
 from typing_extensions import Self
 
 from edge.analysis.gates import Gates
-from edge.bundle import open_bundle, starter_bundle
 from edge.camera.protocol import Camera
 from edge.camera.reconnecting import Reconnecting
-from edge.camera.settings import open_camera
 from edge.config import StationConfig
 from edge.contract.records import Command, HealthRecord, StateRecord
 from edge.daemon.capture import CAPTURE, Capture
@@ -31,12 +25,16 @@ from edge.daemon.page_view import PageView
 from edge.daemon.problems import Problems
 from edge.daemon.slide_desk import Origin, SlideDesk, SlideError
 from edge.daemon.timing import StageClock
-from edge.errors import CameraError, StorageError
+from edge.daemon.updates import RecordedReports, Updates
+from edge.engine.golden import check_golden
+from edge.errors import CameraError, ConfigError, StorageError
 from edge.frame import Frame
-from edge.networks import Networks, open_networks
+from edge.networks import Networks
 from edge.outbox.publisher import Publisher
 from edge.outbox.store import Outbox
+from edge.update.serving import Opening
 from edge.update.trial import TrialWatch
+from edge.updating import UpdateRoom
 from edge.watchdog import Watchdog
 from edge.web.server import PageServer
 from edge.web.view import BundleView
@@ -50,11 +48,6 @@ HEALTH_EVERY_S: Final = 10.0
 STUCK_AFTER_S: Final = 30.0
 """A stage without progress for so long is stuck: the watchdog is no longer fed, and systemd restarts."""
 _STOP_S: Final = 5.0
-_DELIVERY_S: Final = 30.0
-_TICK_S: Final = 1.0
-_SWITCH_S: Final = 0.0005
-"""How long a thread may keep Python's lock from one that waits for it. At Python's own 5 ms the networks'
-thread, back from a run, would wait for records to be written and pictures to be compared."""
 
 
 class Station:
@@ -65,6 +58,8 @@ class Station:
         *,
         config: StationConfig,
         networks: Networks,
+        opening: Opening,
+        room: UpdateRoom | None,
         outbox: Outbox,
         camera: Camera,
         watchdog: Watchdog,
@@ -153,6 +148,30 @@ class Station:
             now=now,
             monotonic_s=monotonic_s,
         )
+        reports = RecordedReports(outbox=outbox, desk=self.desk)
+        self._updates = (
+            Updates(
+                opening=opening,
+                serving=room.serving,
+                store=room.store,
+                updater=room.updater(sink=reports),
+                every_s=room.settings.every_s,
+                watch=watch,
+                check_golden=lambda: check_golden(
+                    bundle=networks.bundle,
+                    detector=networks.detector,
+                    classifier=networks.classifier,
+                    precision=config.engine.precision,
+                ),
+                classifier=manifest.classifier,
+                desk=self.desk,
+                reports=reports,
+                problems=self.problems,
+                monotonic_s=monotonic_s,
+            )
+            if room is not None
+            else None
+        )
         self._page = (
             PageServer(
                 view=self._view,
@@ -169,6 +188,11 @@ class Station:
     def page_url(self) -> str | None:
         """Where the operator's page is; None where there is none."""
         return None if self._page is None else self._page.url
+
+    @property
+    def restart(self) -> str:
+        """Why this run is to end and another to begin, with another bundle; empty where it goes on."""
+        return "" if self._updates is None else self._updates.restart
 
     @property
     def finished(self) -> bool:
@@ -195,6 +219,8 @@ class Station:
 
         Raises PageError when the page's port is taken, StorageError when no slide can be opened.
         """
+        if self._updates is not None:
+            self._updates.start()
         if self._outbox.report:
             self.problems.raise_("outbox", self._outbox.report)
         if self._page is not None:
@@ -226,6 +252,8 @@ class Station:
         if self._publisher is not None:
             ended = "" if self._publisher.running else "Publishing has ended by a fault: restart the station."
             self._tell("broker", ended or self._publisher.status.problem)
+        if self._updates is not None:
+            self._updates.tick()
         if self._is_progressing():
             self._watchdog.alive(self._status())
         if self._monotonic_s() < self._health_due_s:
@@ -249,9 +277,13 @@ class Station:
                 self._view.open_slide(command.slide)
             elif command.command == "close_slide":
                 self._view.close_slide()
+            elif command.command == "look_for_update":
+                self._require_updates().look()
+            elif command.command == "cancel_update":
+                self._require_updates().cancel()
             elif self._publisher is not None:
                 self._publisher.publish_health(self.health())
-        except (SlideError, StorageError) as error:
+        except (SlideError, StorageError, ConfigError) as error:
             _log.warning("command %s (%s): %s", command.id, command.command, error)
 
     def close_slide(self) -> None:
@@ -267,6 +299,11 @@ class Station:
                 return False
         return True
 
+    def _require_updates(self) -> Updates:
+        if self._updates is None:
+            raise ConfigError("This station takes no updates.", remedy="Give it an [update] table.")
+        return self._updates
+
     def _stop(self) -> None:
         if isinstance(self._camera, Reconnecting):
             self._camera.interrupt()
@@ -274,6 +311,8 @@ class Station:
             _log.warning("the camera %s does not let go of its thread", self._camera.name)
         if not self._observer.stop(_STOP_S):
             _log.warning("the analysis does not come to an end")
+        if self._updates is not None:
+            self._updates.stop(_STOP_S)
         if self._publisher is not None:
             self._publisher.stop(_STOP_S)
         if self._page is not None:
@@ -306,82 +345,3 @@ class Station:
         if self._publisher is None:
             return "off"
         return self._publisher.status.broker
-
-
-@contextmanager
-def open_station(config: StationConfig) -> Iterator[Station]:
-    """The station that ``config`` describes, running until the block ends.
-
-    Raises BundleError, EngineError, StorageError or PageError when it cannot start. A camera that is away
-    is no reason not to.
-    """
-    with ExitStack() as stack:
-        stack.callback(sys.setswitchinterval, sys.getswitchinterval())
-        sys.setswitchinterval(_SWITCH_S)
-        bundle = open_bundle(config.bundle or starter_bundle())
-        networks = stack.enter_context(
-            open_networks(bundle, threads=config.engine.threads, precision=config.engine.precision)
-        )
-        try:
-            config.state_dir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(
-                f"{config.state_dir} cannot be made: {error.strerror}.", remedy="Name another state_dir."
-            ) from error
-        outbox = stack.enter_context(
-            Outbox(
-                path=config.state_dir / "outbox.sqlite",
-                site=config.site,
-                station=config.station,
-                software=SOFTWARE,
-                limits=config.outbox,
-            )
-        )
-        watchdog = stack.enter_context(Watchdog())
-        yield stack.enter_context(
-            Station(
-                config=config,
-                networks=networks,
-                outbox=outbox,
-                camera=open_camera(config.camera),
-                watchdog=watchdog,
-                now=lambda: datetime.now(timezone.utc),
-                monotonic_s=time.monotonic,
-            )
-        )
-
-
-def run_station(config: StationConfig, *, exit_when_finished: bool) -> None:
-    """Run until a signal says stop, or, if asked, until a replay is finished and delivered.
-
-    Raises what ``open_station`` raises and, where the end of the replay is waited for, the CameraError that
-    ended it early.
-    """
-    with told_to_stop() as stopping, open_station(config) as station:
-        while not stopping.wait(_TICK_S):
-            station.tick()
-            if exit_when_finished and station.finished:
-                station.close_slide()
-                if station.camera_failure is not None:
-                    raise station.camera_failure
-                if config.mqtt is not None and not station.wait_until_delivered(stopping, _DELIVERY_S):
-                    _log.warning("not everything was delivered; it stays in the outbox for the next run")
-                return
-
-
-@contextmanager
-def told_to_stop() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set; a second signal ends the process at once."""
-    stopping = threading.Event()
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        _log.info("stopping (%s)", signal.Signals(number).name)
-        stopping.set()
-        signal.signal(number, signal.SIG_DFL)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stopping
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

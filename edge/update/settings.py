@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -12,6 +13,7 @@ from edge.contract.records import Name
 from edge.update.rules import Patience
 from edge.update.trial import Gate
 
+Url = Annotated[str, Field(pattern=r"^https?://")]
 MiB = 1024 * 1024
 HOUR_S = 3600
 
@@ -52,20 +54,19 @@ class UpdateSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    url: Annotated[
-        str | None, Field(pattern=r"^https?://", description="the signed repository's address")
-    ] = None
-    directory: Annotated[
-        ConfigPath | None, Field(description="the signed repository in a directory, say a stick's mount")
-    ] = None
+    repository: Annotated[
+        Url | ConfigPath,
+        Field(union_mode="left_to_right", description="the signed repository: its address, or a directory"),
+    ]
     root: Annotated[
         ConfigPath, Field(description="the repository's root of trust (root.json), brought here by hand")
     ]
     ca_file: Annotated[
-        ConfigPath | None, Field(description="authorities that may vouch for url; absent: the system's own")
+        ConfigPath | None,
+        Field(description="authorities that may vouch for the address; absent: the system's own"),
     ] = None
     ring: Annotated[
-        Name, Field(description="which stations get a release first; releases name their rings")
+        Name, Field(description="the ring that this station is in; a release names its rings")
     ] = "stable"
     every_s: Annotated[
         float, Field(ge=60, description="seconds between looks for a newer bundle; commands look at once")
@@ -86,11 +87,9 @@ class UpdateSettings(BaseModel):
     trial: TrialSettings = TrialSettings()
 
     @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.url is None) == (self.directory is None):
-            raise ValueError("give url or directory, one of the two")
-        if self.ca_file is not None and self.url is None:
-            raise ValueError("ca_file is for a url")
+    def _authorities_of_an_address(self) -> Self:
+        if self.ca_file is not None and isinstance(self.repository, Path):
+            raise ValueError("ca_file is for a repository with an https:// address")
         return self
 
     @property

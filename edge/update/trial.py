@@ -44,6 +44,11 @@ class Figures:
     golden: bool | None
     fault: str = ""
 
+    @classmethod
+    def failed(cls, fault: str) -> Figures:
+        """Of a bundle whose engines could not even be loaded."""
+        return cls(served_s=0.0, fields=0, latency_p99_ms=None, golden=None, fault=fault)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:

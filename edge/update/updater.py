@@ -38,7 +38,7 @@ def _free_bytes(place: Path) -> int:
     return shutil.disk_usage(place).free
 
 
-def _no_progress(_done_bytes: int, _total_bytes: int) -> None:
+def unwatched(_done_bytes: int, _total_bytes: int) -> None:
     """Nobody watches."""
 
 
@@ -59,7 +59,7 @@ class Updater:
         patience: Patience,
         reserve_bytes: int,
         sink: ReportSink | None = None,
-        progress: Progress = _no_progress,
+        progress: Progress = unwatched,
         free_bytes: Callable[[Path], int] = _free_bytes,
     ) -> None:
         self._store = store

@@ -21,6 +21,7 @@ from edge.config import (
     parse_config,
 )
 from edge.outbox.settings import MqttSettings, OutboxLimits, TlsSettings
+from edge.update.settings import TrialSettings, UpdateSettings
 
 CONFIG = Path(__file__).resolve().parents[2] / "firmware_config" / "station.toml"
 CAMERAS: dict[str, type[BaseModel]] = {
@@ -84,10 +85,14 @@ def parts_of(model: BaseModel) -> Iterator[BaseModel]:
         ("page", PageSettings),
         ("camera", VideoSettings),
         ("mqtt", MqttSettings),
+        ("update", UpdateSettings),
+        ("update.trial", TrialSettings),
     ],
 )
 def test_the_defaults_it_shows_are_the_codes(table: str, model: type[BaseModel]) -> None:
-    shown = getattr(parse_config(uncommented(camera="video"), path=CONFIG), table)
+    shown: Any = parse_config(uncommented(camera="video"), path=CONFIG)
+    for part in table.split("."):
+        shown = getattr(shown, part)
     for name, field in model.model_fields.items():
         if field.is_required() or name in WITHOUT_DEFAULT or (table, name) == ("mqtt", "port"):
             continue
@@ -106,6 +111,8 @@ def test_the_schema_has_no_part_that_these_tests_pass_over() -> None:
         PageSettings,
         MqttSettings,
         TlsSettings,
+        UpdateSettings,
+        TrialSettings,
     }
     parsed = parse_config(uncommented(camera="video"), path=CONFIG)
     assert {type(part) for part in parts_of(parsed)} == known | {StationConfig, VideoSettings}
