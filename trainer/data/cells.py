@@ -171,5 +171,5 @@ def _find(part: Pixels, whole: Pixels) -> tuple[float, float, float]:
 
 def _whole(reading: Reading) -> tuple[Sample, ...]:
     """All samples of a reading in which nothing is wrong."""
-    refuse(reading.problems)
+    refuse(reading.problems, may_skip=False)
     return reading.samples

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -12,17 +11,9 @@ import typer
 from trainer.data.check import check_collection
 from trainer.data.check_report import CheckReport, ColourTells, Figure, Sizes
 from trainer.data.collection import KNOWN
-from trainer.errors import DataError, RunError
+from trainer.errors import DataError, RunError, TrainerError
 
 _SHOWN: Final = 10
-
-
-class BrokenChoice(str, Enum):
-    """What to do about broken or mislabelled files."""
-
-    FATAL = "fatal"
-    SKIP = "skip"
-    REPORT = "report"
 
 
 def check(
@@ -32,21 +23,29 @@ def check(
         str | None,
         typer.Option(help=f"Its layout, where it does not tell: {', '.join(each.name for each in KNOWN)}."),
     ] = None,
-    broken: Annotated[
-        BrokenChoice,
+    skip_broken: Annotated[
+        bool,
         typer.Option(
-            help="fatal: stop at broken or mislabelled files. skip: name them and go on. "
-            "report: name them, go on, and end with an error."
+            "--skip-broken", help="Name what is broken or mislabelled, and do not end with an error."
         ),
-    ] = BrokenChoice.REPORT,
+    ] = False,
+    stop_at_broken: Annotated[
+        bool, typer.Option("--stop-at-broken", help="Stop where something is, before anything is compared.")
+    ] = False,
     json: Annotated[Path | None, typer.Option(help="Write the report as JSON, too.")] = None,
 ) -> None:
     """Count, measure and compare everything in a folder of labelled pictures before anything is trained."""
-    report = check_collection(folder, format=format, broken=broken.value, quiet=False)
+    if skip_broken and stop_at_broken:
+        raise TrainerError(
+            "--skip-broken and --stop-at-broken contradict each other.", remedy="Give one of them."
+        )
+    report = check_collection(
+        folder, format=format, broken="fatal" if stop_at_broken else "report", quiet=False
+    )
     typer.echo(in_words(report))
     if json is not None:
         _write(report, json)
-    if broken is BrokenChoice.REPORT and not report.sound:
+    if not (skip_broken or report.sound):
         raise typer.Exit(DataError.exit_code)
 
 

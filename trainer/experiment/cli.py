@@ -21,10 +21,12 @@ from trainer.experiment.options import classes_of, hold_out_of, settings_of
 from trainer.experiment.plan import cells, chosen_experiments
 from trainer.experiment.request import Protocol, Request
 from trainer.experiment.runner import run_fold
+from trainer.experiment.subject import read_subject
 from trainer.fabric import Precision
 from trainer.recipes.recipe import Recipe
 from trainer.recipes.shelf import load_recipe, recipe_names
 from trainer.report.write import PAGE, write_report
+from trainer.sweep.cell import Cell
 from trainer.sweep.cell_directory import CellDirectory
 from trainer.sweep.command import executor_for, go_through, status_lines
 from trainer.sweep.run import CELLS
@@ -146,6 +148,7 @@ def reproduce(
         for line in status_lines(planned, out=out):
             typer.echo(line)
         return
+    _demand_pictures(request, planned)
     request.save(out)
     executor = executor_for(workers=workers, gpus=gpus, ray=ray, gpus_per_cell=gpus_per_fold)
     result = go_through(planned, out=out, executor=executor, retry_failed=retry_failed)
@@ -257,6 +260,16 @@ def compare(
     )
     typer.echo(f"accuracy, second minus first: {_interval(found.accuracy_difference)}")
     typer.echo(f"balanced accuracy, second minus first: {_interval(found.balanced_accuracy_difference)}")
+
+
+def _demand_pictures(request: Request, planned: Sequence[Cell]) -> None:
+    """Read the collection for each task before anything is begun: what is wrong with it is told once.
+
+    Costs nothing on top: the report reads it in this process, too, and it is kept.
+    """
+    experiments = [request.resolved(each.rows[0].experiment) for each in planned]
+    for recipe in {each.experiments[0].task: each for each in experiments}.values():
+        read_subject(request, recipe)
 
 
 def _tell(assembled: Sequence[Assembled], out: Path, *, command: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 from typing_extensions import Self
 
 ColourModel = Literal["rgb", "hsv", "ycbcr", "h-cb-cr"]
@@ -33,6 +33,10 @@ METRICS: Final = (
 )
 MACRO: Final = "macro"
 """Behind a metric's slash: the plain mean over the classes."""
+
+
+_IN_NO_NAME: Final = frozenset('/\\:*?[]"<>|')
+"""What parts folders, what some file system does not take, and what a pattern would take for its own."""
 
 
 class _Part(BaseModel):
@@ -285,13 +289,27 @@ class Task(_Part):
 
 
 class Experiment(_Part):
-    """One row of the paper: a task, and what differs from the recipe (``"network.colour" = "hsv"``)."""
+    """One row of the paper: a task, and what differs from the recipe (``"network.colour" = "hsv"``).
+
+    ``name`` becomes a folder's and a part of files' names; published figures may mean it by a pattern.
+    """
 
     name: str
     title: str
     task: str
     set: Mapping[str, Any] = Field(default_factory=dict)
     classical: ClassicalRecipe | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _can_name_a_folder(cls, name: str) -> str:
+        if not name.strip() or name != name.strip() or name.startswith("."):
+            raise ValueError(
+                f"{name!r} names no folder: it is empty, begins with a dot, or has a blank at an end"
+            )
+        if strange := sorted({each for each in name if each in _IN_NO_NAME or not each.isprintable()}):
+            raise ValueError(f"{name!r} names no folder: it must be without {' '.join(map(repr, strange))}")
+        return name
 
 
 class PublishedFigure(_Part):

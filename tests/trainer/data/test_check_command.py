@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from tests.trainer.data.formats import layouts
 from trainer.data.check_command import check
-from trainer.errors import DataError, RunError
+from trainer.errors import DataError, RunError, TrainerError
 
 app = typer.Typer()
 app.command()(check)
@@ -47,15 +47,21 @@ def test_problems_are_listed_from_the_folder_on_and_end_in_an_error(tmp_path):
 
 
 def test_skipping_reports_the_same_and_ends_well(tmp_path):
-    result = run(spoiled(tmp_path), "--broken", "skip")
+    result = run(spoiled(tmp_path), "--skip-broken")
     assert result.exit_code == 0
     assert "AML/cell (1).png" in result.output
 
 
-def test_fatal_stops_at_the_first_problem(tmp_path):
-    result = run(spoiled(tmp_path), "--broken", "fatal")
+def test_it_stops_at_the_first_problem_where_that_is_asked(tmp_path):
+    result = run(spoiled(tmp_path), "--stop-at-broken")
     assert isinstance(result.exception, DataError)
     assert "read as" not in result.output
+
+
+def test_going_on_and_stopping_contradict_each_other(tmp_path):
+    result = run(spoiled(tmp_path), "--stop-at-broken", "--skip-broken")
+    assert isinstance(result.exception, TrainerError)
+    assert "contradict each other" in str(result.exception)
 
 
 def test_contradicting_labels_end_in_an_error_though_every_file_is_readable(tmp_path):

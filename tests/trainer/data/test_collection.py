@@ -88,7 +88,7 @@ def spoiled(folder):
 
 
 def test_broken_pictures_stop_the_reading_with_the_first_and_their_number(tmp_path):
-    with pytest.raises(DataError, match=r"AML/cell \(1\)\.png.*first of 4 problems.*--broken skip") as caught:
+    with pytest.raises(DataError, match=r"AML/cell \(1\)\.png.*first of 4 problems.*--skip-broken") as caught:
         open_collection(spoiled(tmp_path))
     assert caught.value.exit_code == 66
 

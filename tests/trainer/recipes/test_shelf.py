@@ -156,6 +156,24 @@ def test_a_row_that_cannot_run_is_refused_when_the_file_is_read(own, top, fault)
         load_recipe(own)
 
 
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("rgb/hsv", r"'rgb/hsv' names no folder: it must be without '/'"),
+        ("..", "begins with a dot"),
+        ("", "it is empty"),
+        ("rgb ", "blank at an end"),
+        ("epochs *", r"without '\*'"),
+        ("a\\u0000b", r"without '\\x00'"),
+    ],
+)
+def test_an_experiment_that_cannot_name_a_folder_is_refused_when_the_file_is_read(own, name, fault):
+    row = f'experiments = [{{ name = "{name}", title = "", task = "cells" }}]'
+    own.write_text(f'extends = "resnet18"\nname = "mine"\n{row}\n')
+    with pytest.raises(RecipeError, match=rf"mine\.toml is not a recipe: experiments\.0\.name: .*{fault}"):
+        load_recipe(own)
+
+
 def test_an_unknown_experiment_is_answered_with_the_known_ones():
     with pytest.raises(
         RecipeError, match=r"vimala-2023 has no experiment 'lenet'\. It has cnn, alexnet, vgg16"

@@ -12,7 +12,8 @@ from edge.vision.crop import BoxPx
 from trainer.data.samples import Sample
 from trainer.errors import DataError
 
-_SKIP: Final = "Mend it, or leave out what is broken with --broken skip; data check lists everything."
+_SKIP: Final = "Or leave out all that is broken, a broken box alone of its picture, with --skip-broken"
+_LIST: Final = "`leukoscope-trainer data check` lists everything."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +119,16 @@ class Gathering:
         )
 
 
-def refuse(problems: Sequence[Problem]) -> None:
-    """Raise DataError with the first few of the problems and their number; nothing where there are none."""
+def refuse(problems: Sequence[Problem], *, may_skip: bool = True) -> None:
+    """Raise DataError with the first of the problems and their number; nothing where there are none.
+
+    ``may_skip`` where the person who asked may leave out what is broken.
+    """
     if not problems:
         return
-    more = f" It is the first of {len(problems)} problems." if len(problems) > 1 else ""
-    raise DataError(f"{problems[0]}{more}", remedy=_SKIP)
+    first = problems[0]
+    more = f", the first of {len(problems)} problems" if len(problems) > 1 else ""
+    raise DataError(
+        f"{first.file}: {first.what}{more}.",
+        remedy=f"{first.remedy} {f'{_SKIP}; ' if may_skip else ''}{_LIST}",
+    )
