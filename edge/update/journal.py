@@ -42,7 +42,7 @@ class Journal:
         try:
             document = from_json(content)
             schema = document.pop("schema")
-        except (ValueError, AttributeError, KeyError) as error:
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise self._damaged("it is not a ledger in JSON") from error
         if schema != SCHEMA:
             raise self._damaged(f"its schema is {schema!r}, this software writes {SCHEMA!r}")

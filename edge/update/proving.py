@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 
@@ -22,6 +22,7 @@ PREPARED: Final = "prepared"
 """What the child says when its engines are ready and it waits to be told to go on."""
 
 _LOOK_EVERY_S: Final = 0.2
+_END_S: Final = 5.0
 _MAX_LINE_BYTES: Final = 64 * 1024
 _PROOF: Final[TypeAdapter[Proof]] = TypeAdapter(Proof)
 _PROGRAM: Final = (sys.executable, "-m", "edge.update.self_test")
@@ -100,7 +101,7 @@ class _Child:
                 return None
             chunk = os.read(_open(self._process.stdout).fileno(), _MAX_LINE_BYTES)
             if not chunk:
-                raise _SilentError(_ended(self._process.wait()))
+                raise _SilentError(self._end())
             self._read += chunk
             if len(self._read) > _MAX_LINE_BYTES:
                 raise _SilentError("the self-test does not answer in lines")
@@ -109,9 +110,18 @@ class _Child:
 
     def go_on(self) -> None:
         """Tell it that it may run the golden set."""
-        stream = _open(self._process.stdin)
-        stream.write(b"go on\n")
-        stream.flush()
+        # Where it is gone already, the next reading says how it ended.
+        with suppress(BrokenPipeError):
+            _open(self._process.stdin).write(b"go on\n")
+
+    def _end(self) -> str:
+        try:
+            status = self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            return "the self-test closed its output without an answer"
+        if status < 0:
+            return f"the self-test was ended by {signal.Signals(-status).name}"
+        return f"the self-test ended with status {status} and no answer"
 
 
 @contextmanager
@@ -119,7 +129,7 @@ def _child(command: Sequence[str]) -> Iterator[_Child]:
     """Start ``command``; it and all that it started are gone at the end of the block."""
     with (
         subprocess.Popen(  # noqa: S603 - this interpreter, and a bundle's directory from the shelf
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, start_new_session=True
         ) as process,
         selectors.DefaultSelector() as selector,
     ):
@@ -137,9 +147,3 @@ def _open(stream: IO[bytes] | None) -> IO[bytes]:
     if stream is None:
         raise ValueError("the process has no such stream")
     return stream
-
-
-def _ended(status: int) -> str:
-    if status < 0:
-        return f"the self-test was ended by {signal.Signals(-status).name}"
-    return f"the self-test ended with status {status} and no answer"

@@ -42,7 +42,11 @@ def make_bundle(directory: Path, *, release: int, classes: tuple[str, ...] = ("n
     content = manifest_content(files)
     content["release"] = release
     content["classifier"]["classes"] = list(classes)
-    content["classifier"]["confusion"]["classes"] = list(classes)
+    content["classifier"]["confusion"] = {
+        "classes": list(classes),
+        "counts": [[0] * len(classes)] * len(classes),
+        "measured_on": "nothing",
+    }
     directory.mkdir(parents=True)
     write_files(directory, files)
     write_manifest(directory, content)
