@@ -159,10 +159,8 @@ def test_an_accelerator_that_is_not_there_is_no_failure(
 
 def heating(root: Path, *, throttles: bool) -> Machine:
     """A machine that grows hotter, and slows itself down or not, each time it is looked at."""
-    heat, counter = (
-        root / "sys/class/thermal/thermal_zone0/temp",
-        root / "sys/class/hwmon/hwmon0/oc1_event_cnt",
-    )
+    heat = root / "sys/class/thermal/thermal_zone0/temp"
+    counter = root / "sys/class/hwmon/hwmon0/oc1_event_cnt"
     for place in (heat, counter):
         place.parent.mkdir(parents=True)
         place.write_text("0")
@@ -179,8 +177,8 @@ def heating(root: Path, *, throttles: bool) -> Machine:
 def test_a_machine_that_slows_itself_down_has_failed(trials: EngineTrials, tmp_path: Path) -> None:
     line = trials.enduring(heating(tmp_path / "root", throttles=True), minutes=0.001)
     assert line.state is State.FAILED
-    assert line.figures["throttle_events"] == 2
-    assert line.figures["hottest_celsius"] == 90
+    assert line.figures["throttle_events"] >= 2
+    assert line.figures["hottest_celsius"] >= 90
     assert "look to the cooling" in line.reason
 
 

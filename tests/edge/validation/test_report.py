@@ -114,7 +114,7 @@ def test_a_place_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot be written"):
         write_report(tmp_path / "no" / "such" / "directory.json", b"{}")
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match="cannot be (made|read)"):
+    with pytest.raises(StorageError, match=r"cannot be (made|read)"):
         StationKey.at(tmp_path / "file" / "key.pem")
 
 
