@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +13,13 @@ from edge.analysis.field import FieldAnalyzer
 from edge.bundle import Bundle
 from edge.contract.manifest import Precision
 from edge.engine.choice import SMALLEST_FIRST, EngineChoice, Pair, Runtime, choose
+from edge.engine.engine_build import BuildEvent, build_engines
 from edge.engine.engine_cache import EngineCache
-from edge.engine.gpu import find_gpu
+from edge.engine.gpu import NoGpu, find_gpu
 from edge.engine.onnxruntime import classifier_engine, detector_engine
 from edge.engine.protocol import Engine
 from edge.engine.runtimes import ONNX_RUNTIME, OnnxRuntimes, TensorRtRuntime
+from edge.update.protocol import Cancelled
 
 PrecisionChoice = Precision | Literal["auto"]
 
@@ -63,6 +65,31 @@ def open_networks(
             analyzer=analyzer,
             choice=choice,
         )
+
+
+def prepare_networks(
+    bundle: Bundle,
+    *,
+    engines: Path,
+    precision: PrecisionChoice = "auto",
+    on_event: Callable[[BuildEvent], None] = lambda _event: None,
+    cancelled: Cancelled = lambda: False,
+) -> tuple[BuildEvent, ...]:
+    """Have the engines built that :func:`open_networks` could use, by a process of low priority.
+
+    Takes minutes on a small machine, while whatever is open goes on serving; nothing where there is no GPU.
+    What became of each engine is given; one that cannot be built leaves the bundle to ONNX Runtime. Raises
+    EngineError where the builder itself fails, CancelledError when ``cancelled`` says so.
+    """
+    if isinstance(find_gpu(), NoGpu):
+        return ()
+    return build_engines(
+        bundle=bundle.directory,
+        cache=engines,
+        precisions=() if precision == "auto" else (precision,),
+        on_event=on_event,
+        cancelled=cancelled,
+    )
 
 
 @contextmanager

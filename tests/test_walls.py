@@ -57,6 +57,8 @@ WORKSHOP_ONLY = LEARNING | {
     "yaml",
 }
 IO = {"socket", "sqlite3", "paho", "fastapi", "uvicorn", "subprocess", "requests", "http", "urllib"}
+# Programs of the workshop that a station runs, which has none of the workshop's packages.
+STARTED_BY_A_STATION = ("export/engine_cli.py",)
 PURE = ("edge/analysis", "edge/vision", "edge/contract")
 
 # The trainer's rooms, and what each knows of the others beside trainer.errors and trainer.statistics.
@@ -110,6 +112,34 @@ def test_the_station_needs_nothing_of_the_workshop():
         for path in [*modules("edge"), *modules("fleet")]
         for name in imports(path)
         if name.split(".")[0] in WORKSHOP_ONLY
+    ]
+    assert strangers == []
+
+
+def reached(path):
+    """The modules of the house that importing ``path`` loads, itself included."""
+    waiting, seen = [path], set()
+    while waiting:
+        module = waiting.pop()
+        if module in seen:
+            continue
+        seen.add(module)
+        for name in imports(module):
+            if name.split(".")[0] in HOUSE:
+                place = REPOSITORY.joinpath(*name.split("."))
+                waiting += [
+                    each for each in (place.with_suffix(".py"), place / "__init__.py") if each.is_file()
+                ]
+    return seen
+
+
+@pytest.mark.parametrize("module", STARTED_BY_A_STATION)
+def test_what_a_station_starts_needs_nothing_of_the_workshop(module):
+    strangers = [
+        f"{path.relative_to(REPOSITORY)}: {name}"
+        for path in reached(REPOSITORY / module)
+        for name in imports(path)
+        if name.split(".")[0] in WORKSHOP_ONLY | {"trainer"}
     ]
     assert strangers == []
 
