@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -19,7 +20,7 @@ from export.errors import AssemblyError
 from export.golden import draw_golden_pictures
 from export.inspection import inspect_bundle, inspection_content, inspection_text
 from export.int8 import make_int8
-from export.int8_command import int8_wanted, measured_cost, station_facts
+from export.int8_command import int8_wanted, station_facts
 from export.int8_report import Int8Report, int8_text
 from export.int8_source import int8_file
 from export.onnx import OPSET
@@ -41,6 +42,7 @@ from export.quantize import Ranges
 from export.quantized import export_quantized_run, read_quantized, unseen_pictures
 from export.run_pictures import run_pictures
 from export.trained import Trained, export_trained, parities, read_trained
+from export.without_torch import app as commands_without_torch
 from trainer.facts import ClassifierFacts, DetectorFacts
 
 app = typer.Typer(
@@ -51,6 +53,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(commands_without_torch)
 
 Directory = Annotated[Path, typer.Argument(help="The bundle's directory.")]
 Int8Option = Annotated[
@@ -126,12 +130,14 @@ def quantize_command(
     wanted = int8_wanted(
         file, facts=facts, own=own, folders=pictures or (), limit=limit, ranges=ranges, search=search
     )
-    report = make_int8(wanted, path=out)
-    if cost_from is not None:
-        report = report.quoting(Int8Report.beside(cost_from))
-    elif own is not None:
-        report = report.costing(measured_cost(own, facts, full=file, int8=out), of=run.name)
-    report.save(out)
+    wanted = replace(wanted, cost_of=run.name)
+    if cost_from is None:
+        report = make_int8(wanted, path=out)
+    else:
+        quoted = Int8Report.beside(cost_from)
+        wanted = replace(wanted, cost=None, least_float=len(quoted.kept_float))
+        report = make_int8(wanted, path=out).quoting(quoted)
+        report.save(out)
     typer.echo(int8_text(report))
     typer.echo(f"{out}: {out.stat().st_size / 1e6:.2f} MB")
 

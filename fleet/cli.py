@@ -16,6 +16,8 @@ import typer
 
 from edge.command_line import run_app
 from fleet.collector import Collector
+from fleet.errors import UsageError
+from fleet.orders import order, send
 from fleet.queries import CellRow, open_queries
 from fleet.reviewed_cells import LEFT_OUT_NAME, MARGIN, PictureFolder
 from fleet.reviewed_cells import export_reviews as export
@@ -69,23 +71,44 @@ class Protocol(str, Enum):
     V311 = "3.1.1"
 
 
+class Order(str, Enum):
+    """What a station can be told."""
+
+    OPEN_SLIDE = "open_slide"
+    CLOSE_SLIDE = "close_slide"
+    REPORT_HEALTH = "report_health"
+    LOOK_FOR_UPDATE = "look_for_update"
+    CANCEL_UPDATE = "cancel_update"
+
+
+BrokerOption = Annotated[
+    str, typer.Option("--broker", help="HOST, HOST:PORT or mqtts://HOST:PORT.", show_default=False)
+]
+ProtocolOption = Annotated[Protocol, typer.Option(help="The MQTT version the broker speaks.")]
+AuthoritiesOption = Annotated[
+    Path | None, typer.Option("--ca-file", help="Authorities that may vouch for the broker (PEM).")
+]
+CertificateOption = Annotated[
+    Path | None, typer.Option("--certificate-file", help="This program's certificate (PEM).")
+]
+KeyOption = Annotated[Path | None, typer.Option("--key-file", help="Its private key (PEM).")]
+UsernameOption = Annotated[str | None, typer.Option("--username", help="Where the broker asks for one.")]
+PasswordOption = Annotated[
+    Path | None, typer.Option("--password-file", help="File with the password in its first line.")
+]
+
+
 @app.command()
 def collect(
     *,
-    broker: Annotated[
-        str, typer.Option("--broker", help="HOST, HOST:PORT or mqtts://HOST:PORT.", show_default=False)
-    ],
+    broker: BrokerOption,
     database: DatabaseOption,
-    protocol: Annotated[Protocol, typer.Option(help="The MQTT version the broker speaks.")] = Protocol.V5,
-    ca_file: Annotated[
-        Path | None, typer.Option(help="Authorities that may vouch for the broker (PEM).")
-    ] = None,
-    certificate_file: Annotated[Path | None, typer.Option(help="The collector's certificate (PEM).")] = None,
-    key_file: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
-    username: Annotated[str | None, typer.Option(help="Where the broker asks for one.")] = None,
-    password_file: Annotated[
-        Path | None, typer.Option(help="File with the password in its first line.")
-    ] = None,
+    protocol: ProtocolOption = Protocol.V5,
+    ca_file: AuthoritiesOption = None,
+    certificate_file: CertificateOption = None,
+    key_file: KeyOption = None,
+    username: UsernameOption = None,
+    password_file: PasswordOption = None,
     name: Annotated[str, typer.Option(help="Tells collectors of one broker apart.")] = "main",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every batch.")] = False,
 ) -> None:
@@ -125,6 +148,45 @@ def collect(
     if fault:
         # The log tells which; a supervisor starts it anew, and the stations send again.
         raise typer.Exit(code=_EX_SOFTWARE)
+
+
+@app.command("order")
+def order_command(
+    station: Annotated[str, typer.Argument(metavar="SITE/STATION", help="Whom the order is for.")],
+    what: Annotated[Order, typer.Argument(help="What it is to do.")],
+    *,
+    broker: BrokerOption,
+    slide: Annotated[str | None, typer.Option("--slide", help="With open_slide: the slide's name.")] = None,
+    valid_s: Annotated[float, typer.Option("--valid-s", min=1, help="Not carried out after so long.")] = 3600,
+    protocol: ProtocolOption = Protocol.V5,
+    ca_file: AuthoritiesOption = None,
+    certificate_file: CertificateOption = None,
+    key_file: KeyOption = None,
+    username: UsernameOption = None,
+    password_file: PasswordOption = None,
+) -> None:
+    """Give a station an order; what came of it is told by its records.
+
+    An order never brings a bundle: the station looks at its own repository, and believes what is signed.
+    """
+    site, slash, name = station.partition("/")
+    if not slash:
+        raise UsageError(f"{station!r} names no station.", remedy="Write SITE/STATION.")
+    host, port, tls = parse_address(broker)
+    access = BrokerAccess(
+        host=host,
+        port=port,
+        protocol=protocol.value,
+        tls=tls or ca_file is not None,
+        ca_file=ca_file,
+        certificate_file=certificate_file,
+        key_file=key_file,
+        username=username,
+        password_file=password_file,
+    )
+    command = order(what.value, slide=slide, valid_s=valid_s)
+    send(command, site=site, station=name, access=access)
+    typer.echo(f"{command.id}: {what.value} for {station}")
 
 
 @app.command()
