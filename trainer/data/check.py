@@ -42,7 +42,7 @@ from trainer.data.samples import Sample
 from trainer.errors import DataError
 from trainer.statistics import Interval
 
-Broken = Literal["fatal", "skip", "report"]
+Broken = Literal["fatal", "report"]
 _THREADS: Final = min(4, os.cpu_count() or 1)
 _BOTH: Final = 2
 

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from tests.conftest import REPOSITORY
 from tests.trainer.experiment import tiny
 from trainer.cli import app
+from trainer.errors import DataError
 from trainer.evaluation.predictions import Predictions
 from trainer.experiment.assemble import PREDICTIONS
 
@@ -133,3 +134,20 @@ def test_one_experiment_of_several_that_are_one_training_can_be_run_alone(tmp_pa
     printed = invoked("--protocol", "honest", "--only", "short", out="out")
     assert "short: balanced accuracy" in printed
     assert "long: balanced accuracy" not in printed
+
+
+def test_what_is_wrong_with_a_collection_is_told_once_and_before_anything_is_begun(tmp_path, monkeypatch):
+    data = tiny.collection(tmp_path / "data")
+    (data / "blast" / "003.png").write_bytes(b"")
+    tiny.recipe(tmp_path, tiny.experiment(ROW), rest=tiny.HOLDOUT)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"003\.png: is empty") as told:
+        invoked("--protocol", "honest", out="out")
+    assert "--skip-broken" in told.value.remedy
+    assert not (tmp_path / "out").exists()
+    assert "1 broken or mislabelled files" in page_of(tmp_path, "--skip-broken")
+
+
+def page_of(place: Path, *words: str) -> str:
+    invoked("--protocol", "honest", *words, out="out")
+    return (place / "out" / "report.html").read_text()
