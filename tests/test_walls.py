@@ -60,6 +60,12 @@ IO = {"socket", "sqlite3", "paho", "fastapi", "uvicorn", "subprocess", "requests
 # Programs of the workshop that a station runs, which has none of the workshop's packages.
 STARTED_BY_A_STATION = ("export/engine_cli.py",)
 PURE = ("edge/analysis", "edge/vision", "edge/contract")
+# What decides about an update asks neither disk nor clock.
+PURE_RULES = ("edge/update/rules.py", "edge/update/trial.py")
+OUTER_WORLD = IO | {"os", "pathlib", "shutil", "tempfile", "time", "datetime", "random", "tuf"}
+
+# The rooms of the running station, of which an update's state machine knows nothing.
+SERVING = {f"edge.{room}" for room in ("analysis", "camera", "daemon", "outbox", "station", "web")}
 
 # The trainer's rooms, and what each knows of the others beside trainer.errors and trainer.statistics.
 ROOMS = {
@@ -152,6 +158,22 @@ def test_pure_code_imports_no_io(folder):
         for name in imports(path)
         if name.split(".")[0] in IO
     ]
+    assert strangers == []
+
+
+@pytest.mark.parametrize("file", PURE_RULES)
+def test_rules_of_an_update_ask_nobody(file):
+    assert {name for name in imports(REPOSITORY / file) if name.split(".")[0] in OUTER_WORLD} == set()
+
+
+def test_updates_know_nothing_of_the_station_that_they_update():
+    strangers = [
+        f"{path.relative_to(REPOSITORY)}: {name}"
+        for path in modules("edge/update")
+        for name in imports(path)
+        if any(name == room or name.startswith(room + ".") for room in SERVING)
+    ]
+    assert modules("edge/update")
     assert strangers == []
 
 
