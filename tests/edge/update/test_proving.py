@@ -59,8 +59,12 @@ def test_an_int8_that_answers_otherwise_is_found_out(
 ) -> None:
     from export.bundle import assemble
 
-    both = {**ingredients.detector_files, "int8": ingredients.detector_files["fp32"]}
-    bundle = assemble(replace(ingredients, detector_files=both), out=tmp_path / "bundle").directory
+    with_int8 = replace(
+        ingredients,
+        detector_files={**ingredients.detector_files, "int8": ingredients.detector_files["fp32"]},
+        classifier_files={**ingredients.classifier_files, "int8": ingredients.classifier_files["fp32"]},
+    )
+    bundle = assemble(with_int8, out=tmp_path / "bundle").directory
     put_in(bundle, "int8", blind_detector)
     assert run(self_test(), bundle)[0].passed, "its FP32 is right"
     proof, begun = run(self_test(precision="int8"), bundle)
