@@ -86,23 +86,25 @@ class CalibrationFacts(_Part):
 class Likelihood(_Part):
     """The mean of -log p(true class) on the judged pictures, in nats: how honest probabilities are.
 
-    ``float_run`` as it is served; the rounded network at the float run's temperature, and at its own.
+    ``float_run`` and ``rounded`` at the temperature that both are served with. ``wanted_temperature`` is what
+    the judged pictures themselves would choose for the rounded network: with another one far from it, as
+    ``rounded_at_wanted`` tells, its probabilities are no longer honest.
     """
 
     float_run: FiniteFloat
-    at_its_temperature: FiniteFloat
-    at_own_temperature: FiniteFloat
+    rounded: FiniteFloat
+    wanted_temperature: FiniteFloat
+    rounded_at_wanted: FiniteFloat
 
 
 class Refit(_Part):
-    """What is fitted after a training, fitted anew for the rounded network on the training side.
+    """What belongs to a network after its training, fitted anew for the rounded one on the training side.
 
-    ``distance_factor`` is what its distances were multiplied by, so that their median on the training
-    pictures is the float network's, and a limit on distance means the same for both. ``likelihood`` is null
-    where nothing was held out.
+    ``temperature`` is the float run's. ``distance_factor`` is what the rounded network's distances were
+    multiplied by, so that their median on the training pictures is the float network's, and a limit on
+    distance means the same for both. ``likelihood`` is null where nothing was held out.
     """
 
-    float_temperature: FiniteFloat
     temperature: FiniteFloat
     distance_factor: FiniteFloat
     likelihood: Likelihood | None
@@ -212,13 +214,13 @@ def _against_more_training(report: QuantizationReport) -> list[str]:
 
 
 def _refitted(refit: Refit) -> list[str]:
-    fitted = f"temperature {refit.temperature:.3f} (float run {refit.float_temperature:.3f})"
-    lines = ["", f"{fitted}, distances times {refit.distance_factor:.3f}"]
+    fitted = f"distances fitted anew, times {refit.distance_factor:.3f}"
+    lines = ["", f"{fitted}; temperature {refit.temperature:.3f} as the float run"]
     if refit.likelihood is not None:
         found = refit.likelihood
         lines.append(
-            f"  -log p(true class): float {found.float_run:.4f}, rounded {found.at_own_temperature:.4f} "
-            f"({found.at_its_temperature:.4f} at the float run's temperature)"
+            f"  -log p(true class): float {found.float_run:.4f}, rounded {found.rounded:.4f}; at its best "
+            f"temperature {found.wanted_temperature:.3f} it would be {found.rounded_at_wanted:.4f}"
         )
     return lines
 

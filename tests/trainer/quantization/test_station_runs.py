@@ -1,5 +1,6 @@
 """The station's own runs, small and hardly trained: quantized by command, read back, fine-tuned."""
 
+import copy
 import dataclasses
 import shutil
 from pathlib import Path
@@ -14,7 +15,7 @@ from trainer.classification.batches import BatchRecipe
 from trainer.classification.corpus import Corpus
 from trainer.classification.deploy import DeployableClassifier, Deployment
 from trainer.classification.evaluated import answers
-from trainer.classification.fit import ClassifierRecipe, features_of
+from trainer.classification.fit import ClassifierRecipe, features_of, logits_of_features
 from trainer.classification.network import CellNetwork
 from trainer.classification.pictures import picture_of
 from trainer.data.cells import CLASSES
@@ -23,11 +24,11 @@ from trainer.detection.deploy import DeployableDetector
 from trainer.detection.network import CentreNetwork
 from trainer.detection.training import Settings
 from trainer.errors import DataError, RunError, TrainerError
+from trainer.evaluation.calibration import fit_temperature, negative_log_likelihood
 from trainer.quantization.classifier import ClassifierSubject
 from trainer.quantization.cli import app
-from trainer.quantization.layers import leave_float, quantized_layers
+from trainer.quantization.layers import quantized_layers
 from trainer.quantization.opening import load_quantized, open_subject
-from trainer.quantization.prepare import prepare
 from trainer.quantization.quantize import Choice, aware_training, post_training
 from trainer.quantization.report import QuantizationReport, table
 from trainer.quantization.subject import FineTuning
@@ -235,22 +236,19 @@ def evaluated_run(classifier_run, corpus) -> Path:
     return classifier_run
 
 
-def test_a_rounded_classifier_is_served_with_a_temperature_and_distances_of_its_own(
-    evaluated_run, corpus, tmp_path
-):
+def test_a_rounded_classifier_is_served_with_distances_of_its_own(evaluated_run, corpus, tmp_path):
     subject = ClassifierSubject(run=evaluated_run, corpus=corpus, calibration_pictures=14, tuning_pictures=14)
     began = Deployment.load(RunDirectory.open(evaluated_run))
     run = RunDirectory.begin(tmp_path / "ptq", {}, resume=False)
     choice = Choice(budget_points=100.0, method="max", search=False)
     report = post_training(subject, run, choice, source=evaluated_run, quiet=True)
     assert report.refit is not None
-    assert report.refit.float_temperature == began.temperature
     assert report.refit.likelihood is not None
     assert "-log p(true class)" in table(report)
 
     served = load_quantized(run.path)
     assert isinstance(served, DeployableClassifier)
-    assert served.temperature == report.refit.temperature
+    assert served.temperature == report.refit.temperature == began.temperature
     cells = subject._crops(corpus.chosen(corpus.split("house").train))
     with torch.no_grad():
         _, distances = served(torch.from_numpy(cells))
@@ -260,24 +258,37 @@ def test_a_rounded_classifier_is_served_with_a_temperature_and_distances_of_its_
     assert not np.array_equal(Deployment.load(run).distance.projection, began.distance.projection)
 
 
-def test_a_version_that_grew_surer_by_learning_on_is_cooled_and_its_distances_are_brought_back(
-    evaluated_run, corpus, tmp_path
-):
+class Twice(torch.nn.Module):
+    """Gives twice what it is given."""
+
+    def forward(self, signal: torch.Tensor) -> torch.Tensor:
+        return 2 * signal
+
+
+def test_a_version_whose_features_grew_is_measured_by_the_same_limit(evaluated_run, corpus, tmp_path):
     subject = ClassifierSubject(run=evaluated_run, corpus=corpus, calibration_pictures=14, tuning_pictures=14)
     began = Deployment.load(RunDirectory.open(evaluated_run))
-    surer = prepare(subject.network, subject.example())
-    leave_float(surer, quantized_layers(surer))
-    with torch.no_grad():
-        surer.head.layer.weight *= 2
-        surer.head.layer.bias *= 2
-    kept = RunDirectory.begin(tmp_path / "surer", {}, resume=False)
-    refit = subject.refit(surer, kept)
+    grown = copy.deepcopy(subject.network)
+    grown.trunk.append(Twice())
+    kept = RunDirectory.begin(tmp_path / "grown", {}, resume=False)
+    refit = subject.refit(grown, kept)
     assert refit is not None
-    assert refit.temperature == pytest.approx(2 * began.temperature, rel=0.01)
-    assert refit.distance_factor == pytest.approx(1, rel=0.01)
+
+    cells = subject._crops(corpus.chosen(corpus.split("house").train))
+    features = features_of(grown, cells)
+    plain = began.distance(features_of(subject.network, cells))
+    assert float(np.median(began.distance(features))) > 1.5 * float(np.median(plain)), "nothing to mend"
+    np.testing.assert_allclose(Deployment.load(kept).distance(features), plain, rtol=0.02)
+
+    assert refit.temperature == began.temperature
     assert refit.likelihood is not None
-    assert refit.likelihood.at_own_temperature == pytest.approx(refit.likelihood.float_run, rel=0.01)
-    assert Deployment.load(kept).temperature == refit.temperature
+    labels = np.array([each.label for each in corpus.chosen(corpus.split("house").held_out)])
+    held_out = subject._crops(corpus.chosen(corpus.split("house").held_out))
+    logits = logits_of_features(grown, features_of(grown, held_out))
+    assert refit.likelihood.rounded == pytest.approx(
+        negative_log_likelihood(logits, labels, temperature=began.temperature), rel=1e-3
+    )
+    assert refit.likelihood.wanted_temperature == pytest.approx(fit_temperature(logits, labels), rel=1e-2)
 
 
 def test_a_run_that_was_not_evaluated_has_nothing_to_fit_anew(classifier_run, corpus, tmp_path):
