@@ -38,6 +38,7 @@ class _Loaded:
     most: int
     host: dict[str, NDArray[Any]]
     addresses: dict[str, int]
+    log: TensorRtLog
 
 
 class TensorRtEngine:
@@ -150,6 +151,7 @@ class TensorRtEngine:
             most=most,
             host=host,
             addresses=addresses,
+            log=log,
         )
 
     def _check_declaration(self, engine: Untyped) -> tuple[str, int, int]:
@@ -196,8 +198,9 @@ class TensorRtEngine:
             loaded.context.set_input_shape(loaded.input_name, shape)
             and loaded.context.execute_async_v3(device.stream)
         ):
+            said = loaded.log.last
             raise EngineError(
-                f"The {self._signature.role} failed on {size} pictures ({self.description}).",
+                f"The {self._signature.role} failed on {size} pictures by {self.description}: {said}.",
                 remedy="Look for lack of memory; if it fails again, set another precision.",
             )
         for name in self._signature.outputs:

@@ -85,9 +85,6 @@ class TensorRtLog:
     def _keep(self, severity: str, message: str) -> None:
         text = " ".join(message.split())
         if severity in {"ERROR", "INTERNAL_ERROR"}:
-            self.errors.append(text)
-            _log.error("%s", text)
-        elif severity == "WARNING":
-            _log.info("%s", text)  # advice to programmers, as a rule
-        else:
-            _log.debug("%s", text)
+            self.errors.append(text)  # it ends up in the message of what failed by it
+        level = logging.DEBUG if severity in {"INFO", "VERBOSE"} else logging.INFO
+        _log.log(level, "%s", text)
