@@ -8,6 +8,7 @@ slide allows it (:func:`edge.update.rules.waits_for_slide`).
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -136,7 +137,7 @@ class Serving:
             ledger = journal.read()
         ledger = self._store.settle(ledger)
         self._tidy(ledger)
-        return self._open_proved("")
+        return self._open_first((shelf.active, shelf.previous), "")
 
     def _open_candidate(self, ledger: Ledger) -> Opening | None:
         """The bundle on trial, made active; None where its bytes are not what they were."""
@@ -154,10 +155,10 @@ class Serving:
         self._noted_s = 0.0
         return Opening(bundle=bundle, on_trial=attempt)
 
-    def _open_proved(self, problem: str) -> Opening:
-        """The active bundle, or what can be opened of those before it."""
+    def _open_first(self, proved: Sequence[str | None], problem: str) -> Opening:
+        """The first of these that can be opened, and at last the base, which alone may raise BundleError."""
         shelf = self._store.shelf
-        for bundle_id in dict.fromkeys((shelf.active, shelf.previous)):
+        for bundle_id in dict.fromkeys(proved):
             if bundle_id is None:
                 break
             try:
@@ -169,17 +170,15 @@ class Serving:
 
     def _without_writing(self, problem: str) -> Opening:
         """What is proved already, while nothing can be written: a bundle on trial could not be counted."""
+        shelf = self._store.shelf
         try:
             attempt = self._store.journal.read().attempt
-        except (StorageError, JournalError):
-            attempt = None
-        unproved = attempt is not None and attempt.trial is not None and attempt.state != "committed"
-        if attempt is None or attempt.trial is None or not unproved:
-            return self._open_proved(problem)
-        try:
-            return Opening(bundle=self._store.shelf.open(attempt.trial.previous), problem=problem)
-        except BundleError as error:
-            return Opening(bundle=self._store.shelf.open(None), problem=f"{problem} {error}")
+        except (StorageError, JournalError) as error:
+            # Nobody knows whether the active bundle is on trial.
+            return self._open_first((shelf.previous,), f"{problem} {error}")
+        if attempt is None or attempt.trial is None or attempt.state == "committed":
+            return self._open_first((shelf.active, shelf.previous), problem)
+        return self._open_first((attempt.trial.previous, attempt.trial.older), problem)
 
     def _begin_again(self, error: JournalError) -> Opening:
         """Without a journal nobody knows whether the active bundle was proved: the one before it was."""
@@ -188,7 +187,7 @@ class Serving:
         aside = self._store.journal.set_aside()
         problem = f"{error.fault} It is kept as {aside}, and the bundle before the last is active."
         _log.error("updates: %s", problem)
-        return self._open_proved(problem)
+        return self._open_first((shelf.active,), problem)
 
     def _tidy(self, ledger: Ledger) -> None:
         try:

@@ -42,7 +42,8 @@ _PREVIOUS: Final = "previous"
 class Shelf:
     """The bundles under ``root``. ``base`` is the bundle that the station was installed with.
 
-    An id names a bundle here; None names the base. Methods that write raise StorageError.
+    An id names a bundle here; None names the base. Methods that write raise StorageError; those that take
+    an id raise ValueError for what is none.
     """
 
     def __init__(self, *, root: Path, base: Path, filesystem: Filesystem) -> None:
@@ -67,22 +68,22 @@ class Shelf:
         """The bundle, every byte of it checked. Raises BundleError."""
         if bundle_id is None:
             return open_bundle(self._base)
-        bundle = open_bundle(self._bundles / bundle_id)
+        bundle = open_bundle(self.place(bundle_id))
         _check_id(bundle, bundle_id)
         return bundle
 
     def holds(self, bundle_id: str) -> bool:
         """Whether the shelf has the bundle; whether it is sound, only ``open`` can tell."""
-        return is_directory(self._bundles / bundle_id)
+        return is_directory(self.place(bundle_id))
 
     def place(self, bundle_id: str) -> Path:
-        """Where a bundle of the shelf lies."""
-        return self._bundles / bundle_id
+        """Where a bundle of the shelf lies, or would."""
+        return self._bundles / _sound(bundle_id)
 
     def downloads(self, bundle_id: str) -> Path:
         """The directory for what is brought of a bundle; parts of an earlier attempt may lie there."""
         with disk_faults(self._root):
-            directory = self._downloads / bundle_id
+            directory = self._downloads / _sound(bundle_id)
             make_directories(self._filesystem, directory)
             # An attempt that ended while the bundle was being shelved leaves it write-protected in part.
             unprotect(self._filesystem, directory)
@@ -90,13 +91,13 @@ class Shelf:
 
     def check_download(self, bundle_id: str) -> Bundle:
         """What was brought, opened as a bundle. Raises BundleError where it is not the one."""
-        bundle = open_bundle(self._downloads / bundle_id)
+        bundle = open_bundle(self._downloads / _sound(bundle_id))
         _check_id(bundle, bundle_id)
         return bundle
 
     def shelve(self, bundle_id: str) -> None:
         """Put a downloaded and checked bundle on the shelf, whole and write-protected, in one step."""
-        source, target = self._downloads / bundle_id, self._bundles / bundle_id
+        source, target = self._downloads / _sound(bundle_id), self.place(bundle_id)
         with disk_faults(self._root):
             make_directories(self._filesystem, self._bundles)
             for path in tree(source):
@@ -135,7 +136,7 @@ class Shelf:
         if bundle_id in {self.active, self.previous}:
             raise ValueError(f"the bundle {bundle_id} is in use")
         with disk_faults(self._root):
-            self._discard(self._bundles / bundle_id)
+            self._discard(self.place(bundle_id))
 
     def _discard(self, directory: Path) -> None:
         make_directories(self._filesystem, self._discarded)
@@ -164,6 +165,13 @@ class Shelf:
         elif link.is_symlink() or link.exists():
             self._filesystem.remove(link)
             self._filesystem.sync(self._root)
+
+
+def _sound(bundle_id: str) -> str:
+    """The id, which names a directory here: nothing that could lead out of the shelf is one."""
+    if not _ID.fullmatch(bundle_id):
+        raise ValueError(f"{bundle_id!r} is not a bundle's id")
+    return bundle_id
 
 
 def _check_id(bundle: Bundle, bundle_id: str) -> None:

@@ -127,7 +127,8 @@ class Updater:
         )
         if reason:
             return Outcome(kind="nothing", detail=reason, offer=offer)
-        self._require_space(offer)
+        if not self._store.shelf.holds(offer.id):
+            self._require_space(offer)
         return self._attempt(ledger, offer, cancelled)
 
     def _active(self) -> Bundle | None:

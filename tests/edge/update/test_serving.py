@@ -180,6 +180,16 @@ def test_a_trial_that_cannot_be_counted_is_not_begun(ready: Bench) -> None:
     assert "cannot be kept" in opening.problem
 
 
+def test_with_neither_a_journal_nor_a_disk_that_writes_the_one_before_is_opened(ready: Bench) -> None:
+    ready.serving().recover()
+    (ready.root / "journal.json").write_bytes(b"torn")
+    (ready.root / "lock").unlink()
+    (ready.root / "lock").mkdir()
+    opening = ready.serving().recover()
+    assert (opening.bundle.manifest.id, opening.on_trial) == (ready.old_id, None)
+    assert "not a ledger" in opening.problem
+
+
 def test_reports_are_told_once_though_the_station_dies_between_telling_and_forgetting(ready: Bench) -> None:
     class DyingSink:
         def take(self, report: Report) -> None:

@@ -58,6 +58,13 @@ def test_a_link_that_leads_off_the_shelf_is_none(shelf: Shelf, tmp_path: Path, t
     assert shelf.active is None
 
 
+@pytest.mark.parametrize("name", ["../../etc", "", "short", "A" * 64, "a" * 64 + "/.."])
+def test_nothing_but_an_id_names_a_place(shelf: Shelf, name: str) -> None:
+    for order in (shelf.open, shelf.place, shelf.holds, shelf.downloads, shelf.shelve, shelf.discard):
+        with pytest.raises(ValueError, match="not a bundle's id"):
+            order(name)
+
+
 def test_a_bundle_of_another_id_is_not_opened(shelf: Shelf, tmp_path: Path) -> None:
     bundle_id = shelved(shelf, tmp_path, release=2)
     other = "0" * 64

@@ -120,6 +120,11 @@ def test_nothing_is_begun_where_the_bundle_would_not_fit(bench: Bench) -> None:
     assert bench.updater(free_bytes=lambda _place: needed).run_once().kind == "ready"
 
 
+def test_a_bundle_that_is_on_the_shelf_needs_no_space(bench: Bench) -> None:
+    bench.updater(self_test=ScriptedTest(FAILED)).run_once()
+    assert bench.updater(free_bytes=lambda _place: 10).run_once().kind == "ready"
+
+
 def test_a_damaged_active_bundle_can_be_replaced(bench: Bench) -> None:
     spoilt = bench.store().shelf.place(bench.old_id) / "detector.onnx"
     spoilt.chmod(0o644)
