@@ -21,6 +21,7 @@ from edge.engine.golden import check_golden
 from edge.errors import LeukoscopeError, StorageError
 from edge.networks import open_networks
 from edge.outbox.link import Link
+from edge.updating import update_room
 
 _ENOUGH_DISK_BYTES: Final = 2 * 1024**3
 _FIRST_PLAUSIBLE_YEAR: Final = 2026
@@ -50,6 +51,7 @@ def examine(config: StationConfig, *, now: Callable[[], datetime]) -> Iterator[F
     bundle: list[Bundle] = []
     yield _guarded("bundle", lambda: _bundle(config, bundle))
     yield _guarded("engine", lambda: _engine(config, bundle))
+    yield _guarded("updates", lambda: _updates(config))
     yield _guarded("broker", lambda: _broker(config))
     yield _guarded("disk", lambda: _disk(config.state_dir))
     yield _guarded("clock", lambda: _clock(now()))
@@ -89,7 +91,11 @@ def _camera(config: StationConfig) -> Finding:
 
 
 def _bundle(config: StationConfig, opened: list[Bundle]) -> Finding:
-    bundle = open_bundle(config.bundle or starter_bundle())
+    room = update_room(config)
+    if room is None:
+        bundle = open_bundle(config.bundle or starter_bundle())
+    else:
+        bundle = room.store.shelf.open(room.store.shelf.active)
     opened.append(bundle)
     manifest: Manifest = bundle.manifest
     return Finding(
@@ -97,6 +103,30 @@ def _bundle(config: StationConfig, opened: list[Bundle]) -> Finding:
         grade=Grade.GOOD,
         text=f"{manifest.name} {manifest.id[:12]}, release {manifest.release}: every file is as listed.",
     )
+
+
+def _updates(config: StationConfig) -> Finding:
+    room = update_room(config)
+    if room is None:
+        return Finding(part="updates", grade=Grade.GOOD, text="none are taken: there is no [update] table.")
+    root, place = room.settings.root, room.settings.repository
+    if not root.is_file():
+        return Finding(
+            part="updates",
+            grade=Grade.BAD,
+            text=f"the root of trust {root} is not there: no bundle can be believed.",
+            remedy="Bring the repository's root.json here by hand, and name it in update.root.",
+        )
+    if isinstance(place, Path) and not place.is_dir():
+        return Finding(
+            part="updates",
+            grade=Grade.DOUBTFUL,
+            text=f"the repository {place} is not there.",
+            remedy="Put the stick in, or correct update.repository.",
+        )
+    attempt = room.store.journal.read().attempt
+    stands = "nothing is under way" if attempt is None else f"{attempt.offer.name} is {attempt.state}"
+    return Finding(part="updates", grade=Grade.GOOD, text=f"taken from {place}; {stands}.")
 
 
 def _engine(config: StationConfig, opened: list[Bundle]) -> Finding:

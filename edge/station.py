@@ -98,6 +98,7 @@ class Station:
             health=self.health,
             saved_records=lambda: self.saved_records,
             acknowledged_records=lambda: self.acknowledged_records,
+            update=lambda: "" if self._updates is None else self._updates.told,
         )
         self._observer = Observer(
             frames=self._frames,

@@ -45,6 +45,7 @@ class PageView:
         health: Callable[[], HealthRecord],
         saved_records: Callable[[], int],
         acknowledged_records: Callable[[], int],
+        update: Callable[[], str] = str,
     ) -> None:
         self._desk = desk
         self._bundle = bundle
@@ -56,6 +57,7 @@ class PageView:
         self._health = health
         self._saved_records = saved_records
         self._acknowledged_records = acknowledged_records
+        self._update = update
         self._changed = threading.Condition()
         self._version = 0
         self._frame: Frame | None = None
@@ -105,6 +107,7 @@ class PageView:
                 saved_records=self._saved_records(),
                 acknowledged_records=self._acknowledged_records(),
                 health=health,
+                update=self._update(),
             )
 
     def field(self) -> FieldPicture | None:

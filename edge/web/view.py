@@ -84,7 +84,7 @@ class PageState(_Part):
     """Everything on the page but the pictures. ``version`` is that of ``wait_for_change``.
 
     ``saved_records`` are on this station's disk or were; ``acknowledged_records`` are also where they are
-    sent. Both count since the station's start.
+    sent. Both count since the station's start. ``update`` says how a new bundle stands; empty without one.
     """
 
     version: int
@@ -96,6 +96,7 @@ class PageState(_Part):
     saved_records: Count
     acknowledged_records: Count
     health: HealthRecord
+    update: str = ""
 
 
 class PageCell(_Part):

@@ -191,4 +191,48 @@ def test_doctor_looks_at_every_part(tmp_path, handmade_bundle):
     assert code == 1
     assert grades["camera"] == grades["broker"] == "bad"
     assert grades["bundle"] == grades["engine"] == "good"
-    assert set(grades) == {"camera", "bundle", "engine", "broker", "disk", "clock"}
+    assert grades["updates"] == "good"
+    assert set(grades) == {"camera", "bundle", "engine", "updates", "broker", "disk", "clock"}
+
+
+def test_doctor_says_what_updates_lack(tmp_path, handmade_bundle):
+    config = write_config(
+        tmp_path,
+        handmade_bundle,
+        '[camera]\nkind = "folder"\npath = "nowhere"',
+        '[update]\nrepository = "stick"\nroot = "root.json"\n',
+    )
+    told = outcome(station("doctor", "--config", config))[1]
+    assert f"the root of trust {tmp_path / 'root.json'} is not there" in told
+    (tmp_path / "root.json").write_text("{}")
+    told = outcome(station("doctor", "--config", config))[1]
+    assert f"the repository {tmp_path / 'stick'} is not there" in told
+    (tmp_path / "stick").mkdir()
+    told = outcome(station("doctor", "--config", config))[1]
+    assert f"taken from {tmp_path / 'stick'}; nothing is under way" in told
+
+
+def test_commands_of_updates_tell_how_they_stand(tmp_path, handmade_bundle):
+    camera = '[camera]\nkind = "folder"\npath = "nowhere"'
+    config = write_config(tmp_path, handmade_bundle, camera)
+    code, _, err = outcome(station("update", "status", "--config", config))
+    assert code == 78
+    assert "There is no [update] table" in err
+    (tmp_path / "root.json").write_text("{}")
+    (tmp_path / "stick").mkdir()
+    config = write_config(
+        tmp_path, handmade_bundle, camera, '[update]\nrepository = "stick"\nroot = "root.json"\n'
+    )
+    code, out, err = outcome(station("update", "status", "--config", config))
+    assert (code, err) == (0, "")
+    assert "active    handmade release 2" in out
+    assert "(installed with the software)" in out
+    code, out, _ = outcome(station("update", "cancel", "--config", config))
+    assert (code, out) == (0, "Nothing is under way.\n")
+    code, _, err = outcome(station("update", "forgive", "abc", "--config", config))
+    assert code == 1
+    assert "'abc' names 0 of the bundles that were tried here" in err
+    # A root of trust that is none: told plainly, and nothing is believed.
+    code, _, err = outcome(station("update", "look", "--config", config))
+    assert code not in (0, 1)
+    assert "Traceback" not in err
