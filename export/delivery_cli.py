@@ -10,8 +10,8 @@ import typer
 from tuf.api.metadata import Root  # type: ignore[attr-defined]
 
 from edge.bundle import open_bundle
-from export.bundle import prove_bundle
-from export.errors import PublishingError, SigningError
+from export.errors import AssemblyError, PublishingError, SigningError
+from export.inspection import inspect_bundle
 from export.keys import PUBLIC, Keyring, Secrets, adopt_token_key, make_key, read_keys, read_public
 from export.repository import ROLES, Repository, RoleKeys
 from export.rotation import Change, Rotation, proposed, rotate, sign_waiting
@@ -39,16 +39,19 @@ DaysOption = Annotated[
 
 @keys_app.command("make")
 def keys_make(
-    name: Annotated[str, typer.Argument(help="Begins with the role it is for: root-1, targets-anna.")],
+    names: Annotated[
+        list[str], typer.Argument(help="Each begins with the role it is for: root-1, targets-anna.")
+    ],
     keys: KeyDirectoryOption,
     password_file: PasswordOption = None,
 ) -> None:
-    """Make a key, locked by a password. NAME.pub may be given to anybody, NAME.pem to nobody."""
-    password = _secret_of(password_file)(f"Password of the new key {name}")
-    if password_file is None and typer.prompt("Again", hide_input=True) != password:
-        raise SigningError("The two passwords differ.", remedy="Try again.")
-    key = make_key(keys, name, password=password)
-    typer.echo(f"{keys / name}{PUBLIC}: {key.public.keyid}")
+    """Make keys, each locked by a password. NAME.pub may be given to anybody, NAME.pem to nobody."""
+    for name in names:
+        password = _secret_of(password_file)(f"Password of the new key {name}")
+        if password_file is None and typer.prompt("Again", hide_input=True, err=True) != password:
+            raise SigningError("The two passwords differ.", remedy="Try again.")
+        key = make_key(keys, name, password=password)
+        typer.echo(f"{keys / name}{PUBLIC}: {key.public.keyid}")
 
 
 @keys_app.command("token")
@@ -110,7 +113,13 @@ def publish(
 ) -> None:
     """Check a bundle, run its golden set, sign it, and offer it to rings of stations."""
     opened = open_bundle(bundle)
-    prove_bundle(opened, threads=1)
+    found = inspect_bundle(opened)
+    if not (found.golden and found.passed):
+        said = "; ".join(map(str, found.golden)) or "no precision has both networks"
+        raise AssemblyError(
+            f"The bundle does not prove itself here: {said}.",
+            remedy="See `leukoscope-export inspect`; leave that precision out, or make the bundle anew.",
+        )
     works = _repository(repository, keys, password_file)
     publication = works.publish(opened, rings=ring)
     release = publication.release

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -38,10 +41,11 @@ class Lab:
 
 @pytest.fixture
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
-    monkeypatch.setattr(delivery_cli, "prove_bundle", lambda *_, **__: None)
+    proved = SimpleNamespace(golden=("proved",), passed=True)
+    monkeypatch.setattr(delivery_cli, "inspect_bundle", lambda _: proved)
     made = Lab(tmp_path)
-    for name in ("root-1", "root-2", "root-3", "targets-1", "snapshot-1", "timestamp-1"):
-        made.run("keys", "make", name, "--keys", tmp_path / "keys")
+    names = ("root-1", "root-2", "root-3", "targets-1", "snapshot-1", "timestamp-1")
+    made.run("keys", "make", *names, "--keys", tmp_path / "keys")
     made.run("init", *made.on_it)
     return made
 
@@ -67,11 +71,9 @@ def test_a_stick_is_written(lab: Lab, tmp_path: Path) -> None:
 def test_a_bundle_that_fails_its_golden_set_is_not_published(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(bundle: object, threads: int) -> None:
-        raise AssemblyError("The bundle does not hold to its own answers.")
-
-    monkeypatch.setattr(delivery_cli, "prove_bundle", fail)
-    with pytest.raises(AssemblyError):
+    failed = SimpleNamespace(golden=("fp32 differs by 0.3",), passed=False)
+    monkeypatch.setattr(delivery_cli, "inspect_bundle", lambda _: failed)
+    with pytest.raises(AssemblyError, match=r"does not prove itself here: fp32 differs by 0\.3"):
         lab.run("publish", write_bundle(tmp_path / "bundle"), *lab.on_it)
     assert "release" not in lab.run("status", "--repository", lab.repository, secret=False)
 
@@ -128,3 +130,9 @@ def test_no_command_takes_a_password_as_a_word() -> None:
 def test_days_that_are_none_are_refused(lab: Lab, days: str) -> None:
     with pytest.raises(PublishingError, match="Give --days timestamp=14"):
         lab.run("rotate", *lab.on_it, "--days", days)
+
+
+def test_a_server_that_signs_a_timestamp_needs_no_torch() -> None:
+    loaded = "import sys, export.delivery_cli; print(*{each.partition('.')[0] for each in sys.modules})"
+    ran = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert not {"torch", "onnx", "trainer"} & set(ran.stdout.split())
