@@ -133,7 +133,10 @@ def report_of(assembled: Sequence[Assembled], *, command: str) -> Report:
         data=_data(first),
         experiments=tuple(sections),
         compared=tuple(
-            row for each, shown in found for row in compared(shown, protocol=each.request.protocol)
+            row
+            for each, shown in found
+            if each.request.hold_out is None  # the paper's figures have no such column
+            for row in compared(shown, protocol=each.request.protocol)
         ),
         assumptions=first.recipe.assumptions,
         limits=_limits(assembled),

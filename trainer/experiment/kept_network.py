@@ -10,6 +10,7 @@ from trainer.errors import DataError, RunError
 from trainer.experiment.plan import begun_cells
 from trainer.experiment.protocol import Sides, sides
 from trainer.experiment.request import REQUEST, Request
+from trainer.experiment.runner import PICTURES
 from trainer.experiment.subject import Subject, read_subject
 from trainer.networks.build import build_network
 from trainer.networks.picture import PictureNetwork
@@ -24,8 +25,6 @@ from trainer.sweep.run import CELLS
 _KEEP_ONE: Final = (
     "`leukoscope-trainer train RECIPE --data DIR --out OUT` keeps its network; `reproduce` does not."
 )
-_PICTURES: Final = "pictures"
-"""Where a fold's own work keeps decoded pictures, beside the cells."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +75,7 @@ class KeptNetwork:
                 f"{self.request.data} holds other pictures now than {self.run.path} was trained on.",
                 remedy="Put the collection back as it was, or train anew.",
             )
-        pixels = load_pictures(subject.samples, self.recipe.network.size_px, cache=self.folder / _PICTURES)
+        pixels = load_pictures(subject.samples, self.recipe.network.size_px, cache=self.folder / PICTURES)
         return subject, sides(pixels, subject, request=self.request, recipe=self.recipe, fold=self.fold)
 
 

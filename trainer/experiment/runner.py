@@ -51,7 +51,8 @@ Labels = NDArray[np.int64]
 Pixels = NDArray[np.uint8]
 
 MISTAKES: Final = TypeAdapter(tuple[Mistake, ...])
-_PICTURES: Final = "pictures"
+PICTURES: Final = "pictures"
+"""The folder of an experiment's decoded pictures, and of features that its rows share."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +95,7 @@ def run_fold(cell: Cell, directory: Path, *, fabric: FabricSettings | None = Non
     recipe = request.resolved(cell.rows[-1].experiment)
     _demand_settings(cell, recipe)
     subject = read_subject(request, recipe)
-    pixels = load_pictures(
-        subject.samples, recipe.network.size_px, cache=_above(directory, CELLS) / _PICTURES
-    )
+    pixels = load_pictures(subject.samples, recipe.network.size_px, cache=_above(directory, CELLS) / PICTURES)
     fold = _Fold(
         subject=subject,
         sides=sides(pixels, subject, request=request, recipe=recipe, fold=cell.fold),
@@ -221,7 +220,7 @@ class _Fold:
                 pixel_features(asked, size_px=recipe.size_px),
             )
         # Every classical row of a fold asks for the same features, each in a cell of its own.
-        kept = Memory(_above(self.directory, CELLS) / _PICTURES, verbose=0)
+        kept = Memory(_above(self.directory, CELLS) / PICTURES, verbose=0)
         both = kept.cache(_network_features, ignore=["processes"])(
             learned,
             asked,
