@@ -25,9 +25,12 @@ _CONVOLUTION: Final = "CONVOLUTION"
 
 @dataclass
 class HalfPrecision:
-    """What was changed. Keep it until the engine is built: TensorRT reads the weights from its arrays."""
+    """What was changed. Keep it until the engine is built: TensorRT reads the weights from its arrays.
 
-    layers: int = 0
+    ``tensors`` are the names of those that are computed in FP16 now.
+    """
+
+    tensors: list[str] = field(default_factory=list)
     _weights: list[NDArray[np.float16]] = field(default_factory=list)
 
     def keep(self, weights: NDArray[np.float16]) -> NDArray[np.float16]:
@@ -62,7 +65,7 @@ def use_halves(network: Untyped, trt: Untyped) -> HalfPrecision:
             continue
         computed.add(output.name)
         halves[output.name] = output
-        changed.layers += 1
+        changed.tensors.append(output.name)
     return changed
 
 

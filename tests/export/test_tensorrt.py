@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from edge.bundle import Bundle, open_bundle, starter_bundle
 from edge.engine.engine_key import BatchRange, BuilderOptions, Role, options_for, signature_of
-from edge.engine.golden import read_picture
+from edge.engine.golden import check_golden, read_picture
+from edge.engine.onnxruntime import OnnxRuntimeEngine
 from edge.engine.tensorrt_module import TensorRt, find_tensorrt
 from edge.errors import LeukoscopeError
 from export.errors import EngineBuildError
 from export.half_precision import use_halves
+from export.limits import GOLDEN_CHANGED, GOLDEN_TOLERANCE
 from export.quantize import quantize
 from export.tensorrt import Progress, build_plan
 from tests.edge.engine.graphs import SIGNATURE, write_graph
@@ -94,16 +100,75 @@ def test_halves_stop_before_the_last_convolutions(
     computed = convolutions(network)
     assert computed.count("FLOAT") == last
     assert computed[-1] == "FLOAT"
-    assert changed.layers > len(computed), "and what stands between them"
+    assert len(changed.tensors) > len(computed), "and what stands between them"
     for place in range(network.num_outputs):
         assert network.get_output(place).dtype.name in {"FLOAT", "INT64"}, "outputs stay as they were"
+
+
+def rounded(path: Path, halves: set[str], *, to: Path) -> Path:
+    """The network with these tensors, and what computes them, rounded to FP16, as a GPU would hold them."""
+    model = onnx.load(path)
+    constants = {each.name: each for each in model.graph.initializer}
+    nodes = []
+
+    def round_trip(source: str, target: str) -> None:
+        nodes.append(helper.make_node("Cast", [source], [f"{target}.half"], to=TensorProto.FLOAT16))
+        nodes.append(helper.make_node("Cast", [f"{target}.half"], [target], to=TensorProto.FLOAT))
+
+    for node in model.graph.node:
+        if node.op_type == "Conv" and node.output[0] in halves:
+            for name in node.input[1:]:
+                half = numpy_helper.to_array(constants[name]).astype(np.float16)
+                constants[name].CopyFrom(numpy_helper.from_array(half.astype(np.float32), name))
+            if node.input[0] not in halves:
+                round_trip(node.input[0], f"{node.output[0]}.input")
+                node.input[0] = f"{node.output[0]}.input"
+        nodes.append(node)
+        for place, name in enumerate(node.output):
+            if name in halves:
+                node.output[place] = f"{name}.exact"
+                round_trip(f"{name}.exact", name)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, to)
+    return to
+
+
+def judging_halves(bundle: Bundle) -> Bundle:
+    """The bundle with the limits for FP16 that one made today states."""
+    golden = bundle.manifest.golden.model_copy(
+        update={"tolerance": dict(GOLDEN_TOLERANCE), "changed": dict(GOLDEN_CHANGED)}
+    )
+    return Bundle(directory=bundle.directory, manifest=bundle.manifest.model_copy(update={"golden": golden}))
+
+
+def test_what_is_rounded_to_halves_does_not_change_what_a_person_reads(
+    starter: Bundle, tensorrt: TensorRt, tmp_path: Path
+) -> None:
+    """The rule's own rounding, on the processor: a GPU adds no more than the order of its sums."""
+    with ExitStack() as opened:
+        engines = {}
+        for role in ROLES:
+            path = starter.path(f"{role}.onnx")
+            halves = set(use_halves(parsed(path, tensorrt)[-1], tensorrt.module).tensors)
+            engines[role] = opened.enter_context(
+                OnnxRuntimeEngine(
+                    path=rounded(path, halves, to=tmp_path / f"{role}.onnx"),
+                    signature=signature_of(starter, role),
+                    threads=1,
+                    precision="fp16",
+                )
+            )
+        report = check_golden(bundle=judging_halves(starter), precision="fp16", **engines)
+    assert 0 < report.largest_difference < 0.5 * GOLDEN_TOLERANCE["fp16"], str(report)
+    assert report.agreed_share > 0.99, "but for answers that lie on a threshold"
 
 
 def test_quantized_convolutions_are_left_as_they_are(
     int8_files: dict[Role, Path], tensorrt: TensorRt
 ) -> None:
     held = parsed(int8_files["classifier"], tensorrt)
-    assert use_halves(held[-1], tensorrt.module).layers == 0
+    assert use_halves(held[-1], tensorrt.module).tensors == []
     assert set(convolutions(held[-1])) == {"FLOAT"}
 
 
