@@ -76,7 +76,8 @@ class Updater:
 
         ``cancelled`` ends the attempt from within this process, as ``cancel`` does from any. Raises
         UpdateBusyError when another process is at it, DeliveryError when there is no telling what is
-        offered, StorageError when the disk does not serve. A candidate's own faults are an outcome.
+        offered, StorageError when the disk does not serve, JournalError when the station has to be started
+        anew before. A candidate's own faults are an outcome.
         """
         with self._store.lock():
             ledger = self._store.journal.read()
@@ -94,7 +95,7 @@ class Updater:
         """Give up the attempt under way, here or in another process; its candidate, None where there is none.
 
         Works until the candidate is activated. A process at work on it ends as soon as it looks. Raises
-        StorageError.
+        StorageError or JournalError.
         """
         try:
             with self._store.lock():
