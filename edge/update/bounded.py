@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -53,19 +54,23 @@ class BoundedFetcher(FetcherInterface):
         if not is_metadata:
             limit_s += limit_bytes / self._limits.slowest_bytes_per_s
         with tempfile.TemporaryFile(dir=self._scratch) as part:
-            for chunk in self._within(limit_s, url=url):
-                if part.tell() + len(chunk) > limit_bytes:
-                    raise DownloadLengthMismatchError(f"{url} is longer than the {limit_bytes} bytes allowed")
-                part.write(chunk)
-                self._received(part.tell())
+            with self._transfer(url, limit_s=limit_s) as chunks:
+                for chunk in chunks:
+                    if part.tell() + len(chunk) > limit_bytes:
+                        raise DownloadLengthMismatchError(
+                            f"{url} is longer than the {limit_bytes} bytes allowed"
+                        )
+                    part.write(chunk)
+                    self._received(part.tell())
             part.seek(0)
             yield part
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         return self._source.fetcher.fetch(url)
 
-    def _within(self, limit_s: float, *, url: str) -> Iterator[bytes]:
-        """The bytes of a transfer, until it ends or its time is over.
+    @contextmanager
+    def _transfer(self, url: str, *, limit_s: float) -> Iterator[Iterator[bytes]]:
+        """The bytes of a transfer, until it ends or its time is over; it is over when the block is left.
 
         Between two chunks the clock is asked; a source that sends none, or drips the headers before them,
         is aborted by a timer.
@@ -74,20 +79,26 @@ class BoundedFetcher(FetcherInterface):
         alarm = threading.Timer(limit_s, self._source.abort)
         alarm.daemon = True
         alarm.start()
-        try:
-            for chunk in self.fetch(url):
-                self._refuse_late(deadline, limit_s=limit_s, url=url)
-                if self._cancelled():
-                    raise CancelledError
-                yield chunk
-            self._refuse_late(deadline, limit_s=limit_s, url=url)
-        except DownloadError as error:
-            if not isinstance(error, SlowRetrievalError):
-                self._refuse_late(deadline, limit_s=limit_s, url=url)
-            raise
-        finally:
-            alarm.cancel()
+        with contextlib.ExitStack() as ended:
+            ended.callback(alarm.cancel)
+            chunks = self.fetch(url)
+            if isinstance(chunks, Generator):
+                ended.callback(chunks.close)  # at once: an error's traceback would keep its connection open
+            try:
+                yield self._watched(chunks, deadline)
+            except DownloadError as error:
+                if self._monotonic() < deadline or isinstance(error, DownloadLengthMismatchError):
+                    raise
+                raise SlowRetrievalError(f"{url} did not come within {limit_s:.0f} s") from error
 
-    def _refuse_late(self, deadline: float, *, limit_s: float, url: str) -> None:
+    def _watched(self, chunks: Iterator[bytes], deadline: float) -> Iterator[bytes]:
+        for chunk in chunks:
+            if self._cancelled():
+                raise CancelledError
+            self._refuse_late(deadline)
+            yield chunk
+        self._refuse_late(deadline)  # an aborted transfer may look like one that ended
+
+    def _refuse_late(self, deadline: float) -> None:
         if self._monotonic() >= deadline:
-            raise SlowRetrievalError(f"{url} did not come within {limit_s:.0f} s")
+            raise SlowRetrievalError("late")

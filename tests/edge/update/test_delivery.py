@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typing_extensions import Self
 
 from edge.bundle import open_bundle
 from edge.contract.manifest import MANIFEST_NAME
-from edge.errors import DeliveryError
+from edge.errors import DeliveryError, UntrustedError
 from edge.update.protocol import CancelledError
 from tests.edge.bundles import FILES, write_bundle
 from tests.edge.update.simulator import Simulator
@@ -126,3 +132,62 @@ def test_a_missing_trusted_root_is_named_with_the_remedy(station: Station) -> No
     station.trusted_root.unlink()
     with pytest.raises(DeliveryError, match=r"trusted root .*root\.json cannot be read.*Copy"):
         station.delivery().newest()
+
+
+def test_a_full_disk_is_said_by_the_system_and_harms_nothing(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivery = station.delivery()
+    offer = delivery.newest()
+    true_file = tempfile.TemporaryFile
+
+    class FullDisk:
+        """A file that takes the first hundred bytes."""
+
+        def __init__(self, **where: object) -> None:
+            self.file = true_file(**where)  # type: ignore[call-overload]
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.file.close()
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.file, name)
+
+        def write(self, content: bytes) -> None:
+            if self.file.tell() + len(content) > 100:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self.file.write(content)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", FullDisk)
+    with pytest.raises(OSError, match="No space left") as full:
+        fetch(delivery, offer, into=station.into)
+    assert full.value.errno == errno.ENOSPC
+    station.is_unharmed(FILES)
+    monkeypatch.undo()
+    fetch(delivery, offer, into=station.into)
+    open_bundle(station.into)
+
+
+def test_a_refused_transfer_is_closed_at_once(station: Station) -> None:
+    """Neither its connection nor the timer that would abort it outlives it, however long the error lives."""
+    closed: list[str] = []
+
+    def endless() -> Iterator[bytes]:
+        try:
+            while True:
+                yield b"x" * 10_000
+        finally:
+            closed.append("closed")
+
+    station.repository.replaced["timestamp.json"] = endless()
+    with pytest.raises(UntrustedError) as refused:
+        station.delivery().newest()
+    assert refused.value.__cause__ is not None, "which holds every frame of it"
+    assert closed == ["closed"]
+    timers = [each for each in threading.enumerate() if isinstance(each, threading.Timer)]
+    for timer in timers:
+        timer.join(5)  # one that was cancelled ends by itself
+    assert not any(timer.is_alive() for timer in timers)
