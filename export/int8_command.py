@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -48,7 +49,8 @@ def int8_wanted(
 ) -> Wanted:
     """What to quantize ``file`` with: the run's ``own`` training pictures, or those of ``folders``.
 
-    Every fifth real picture is for choosing layers, the others for ranges; generated ones are added to both.
+    Its cost is asked of the run's own held-out pictures. Every fifth real picture is for choosing layers, the
+    others are for ranges; generated ones are added to both.
     """
     count = limit or REAL_PICTURES[facts.task]
     if own is not None:
@@ -71,10 +73,11 @@ def int8_wanted(
         tuning={**tuning, **generated(facts, count=drawn // 2, seed=_TUNING_SEED)},
         ranges=ranges,
         search=search,
+        cost=None if own is None else partial(measured_cost, own, facts, file),
     )
 
 
-def measured_cost(own: RunPictures, facts: StationFacts, *, full: Path, int8: Path) -> Judgement | None:
+def measured_cost(own: RunPictures, facts: StationFacts, full: Path, int8: Path) -> Judgement | None:
     """What the INT8 file lost against the FP32 one on the run's held-out pictures; None without any."""
     signature = signature_of(facts)
     with (

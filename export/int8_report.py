@@ -64,10 +64,14 @@ class Alone(_Part):
 
 
 class Step(_Part):
-    """A version of the network: the layers that it has in float, and how close it answers."""
+    """A version of the network: the layers that it has in float, and how close it answers.
+
+    ``cost_points`` is what it loses on held-out pictures, where it was asked.
+    """
 
     kept_float: tuple[str, ...]
     closeness: Closeness
+    cost_points: float | None = None
 
 
 class Int8Report(_Part):
@@ -75,7 +79,8 @@ class Int8Report(_Part):
 
     ``source_sha256`` and ``file_sha256`` name the FP32 and the INT8 file. ``steps`` are the search's.
     ``cost`` was measured on ``cost_of``, a run that held pictures out: this one, or one that was quantized
-    the same way.
+    the same way. Where ``chosen_by_cost`` is above 0, so many layers were left in float because held-out
+    pictures asked for it: the cost that remains was chosen for being low, and is a little better than true.
     """
 
     source_sha256: Sha256
@@ -96,6 +101,12 @@ class Int8Report(_Part):
     def within(self) -> bool:
         """Whether the version that was kept lies within the limits."""
         return self.steps[-1].closeness.within
+
+    @property
+    def chosen_by_cost(self) -> int:
+        """How many layers were left in float because a closer version still cost too much."""
+        asked = [step for step in self.steps[:-1] if step.cost_points is not None]
+        return len(asked)
 
     @property
     def met(self) -> bool | None:
@@ -207,4 +218,8 @@ def int8_text(report: Int8Report) -> str:
         interval = "" if each.low is None or each.high is None else f"{each.low:.2f} to {each.high:.2f}"
         lines.append(f"  {each.of:<16}{each.before:>8.2f}{each.after:>8.2f}{each.points:>8.2f}  {interval}")
     lines.append(f"  budget {report.budget_points:g} points: {'met' if report.met else 'MISSED'}")
+    if cost.one_answer_points is not None:
+        lines.append(f"  one answer of the rarest class is {cost.one_answer_points:.2f} points")
+    if report.chosen_by_cost:
+        lines.append(f"  {report.chosen_by_cost} of the layers in float were chosen by this figure")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""A recipe's network goes out as one graph of camera bytes, its colour model within; trained ones by command."""
+"""A recipe's network goes out as one graph of camera bytes, its colour model within; also by command."""
 
 from __future__ import annotations
 
