@@ -132,8 +132,8 @@ class Shelf:
                 remove_tree(self._filesystem, directory)
 
     def discard(self, bundle_id: str) -> None:
-        """Take from the shelf what turned out not to be sound. Raises ValueError for an active bundle."""
-        if bundle_id in {self.active, self.previous}:
+        """Take from the shelf what turned out not to be sound. Raises ValueError for the active bundle."""
+        if bundle_id == self.active:
             raise ValueError(f"the bundle {bundle_id} is in use")
         with disk_faults(self._root):
             self._discard(self.place(bundle_id))

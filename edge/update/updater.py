@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from edge.bundle import Bundle
 from edge.errors import BundleError, LeukoscopeError, StorageError
 from edge.update import rules
 from edge.update.filesystem import is_full_disk
@@ -119,26 +118,23 @@ class Updater:
         offer = self._delivery.newest()
         if offer is None:
             return Outcome(kind="nothing", detail="nothing is offered")
-        active = self._active()
-        reason = rules.refusal(
-            ledger,
-            offer,
-            active_id="" if active is None else active.manifest.id,
-            active_release=0 if active is None else active.manifest.release,
-        )
+        active_id, active_release = self._active()
+        reason = rules.refusal(ledger, offer, active_id=active_id, active_release=active_release)
         if reason:
             return Outcome(kind="nothing", detail=reason, offer=offer)
         if not self._store.shelf.holds(offer.id):
             self._require_space(offer)
         return self._attempt(ledger, offer, cancelled)
 
-    def _active(self) -> Bundle | None:
-        """The active bundle; None where it is damaged, so that an update can replace it."""
+    def _active(self) -> tuple[str, int]:
+        """The active bundle's id and release; 0 where it is damaged, so that a newer one can replace it."""
+        active_id = self._store.shelf.active
         try:
-            return self._store.shelf.open(self._store.shelf.active)
+            manifest = self._store.shelf.open(active_id).manifest
         except BundleError as error:
             _log.error("the active bundle is damaged: %s", error)
-            return None
+            return active_id or "", 0
+        return manifest.id, manifest.release
 
     def _attempt(self, ledger: Ledger, offer: Offer, cancelled: Cancelled) -> Outcome:
         ledger = self._write(rules.begin(ledger, offer))

@@ -12,7 +12,7 @@ from edge.update.testing import When
 from edge.update.trial import Figures
 from tests.edge.update.workbench import GOOD, SLOW, Bench, copy_of, remove
 
-STARTS_ON_A_FULL_DISK = 4
+STARTS_ON_A_FULL_DISK = 2
 MOST_STARTS = 32
 FILE_STEPS = ("write", "sync", "rename", "link", "make", "protect", "unprotect", "remove")
 

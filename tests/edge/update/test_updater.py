@@ -131,7 +131,22 @@ def test_a_damaged_active_bundle_can_be_replaced(bench: Bench) -> None:
     spoilt.write_bytes(b"rotten")
     with pytest.raises(BundleError):
         bench.store().shelf.open(bench.old_id)
+    same = bench.updater(source=bench.old, self_test=Unexpected()).run_once()
+    assert (same.kind, same.detail) == ("nothing", "it is the active bundle")
     assert bench.updater().run_once().kind == "ready"
+
+
+def test_a_damaged_earlier_bundle_that_is_offered_again_is_brought_again(bench: Bench) -> None:
+    while bench.live() != "quiet":
+        pass
+    for bundle_id in (bench.old_id, bench.candidate_id):
+        spoilt = bench.store().shelf.place(bundle_id) / "detector.onnx"
+        spoilt.chmod(0o644)
+        spoilt.write_bytes(b"rotten")
+    (bench.root / "journal.json").unlink()
+    assert bench.store().shelf.previous == bench.old_id
+    assert bench.updater(source=bench.old).run_once().kind == "ready"
+    assert bench.store().shelf.open(bench.old_id).manifest.id == bench.old_id
 
 
 def test_progress_is_told_to_the_last_byte(bench: Bench) -> None:
