@@ -46,6 +46,8 @@ class Serving:
         self._store = store
         self._patience = patience
         self._gate = gate
+        # What this process has open, as the shelf names it: its figures are those of no other bundle.
+        self._opened: str | None = None
         self._served_before_s = 0.0
         self._noted_s = 0.0
 
@@ -74,8 +76,8 @@ class Serving:
         with self._store.lock():
             ledger = self._store.journal.read()
             attempt = ledger.attempt
-            if attempt is None or attempt.trial is None or attempt.state != "trial":
-                return Verdict(decision="wait", detail="no bundle is on trial")
+            if attempt is None or attempt.trial is None or not self._is_trying(ledger):
+                return Verdict(decision="wait", detail="no bundle is on trial here")
             verdict = judge(
                 self._gate,
                 figures,
@@ -99,14 +101,14 @@ class Serving:
     def stop(self, figures: Figures) -> None:
         """The process ends as it should: its end is not held against a bundle on trial.
 
-        The latency of a bundle that is not on trial is kept, to measure the next one by. Raises StorageError
-        or UpdateBusyError.
+        The latency of an active bundle that is not on trial is kept, to measure the next one by. Raises
+        StorageError or UpdateBusyError.
         """
         with self._store.lock():
             ledger = self._store.journal.read()
-            if ledger.attempt is not None and ledger.attempt.state == "trial":
+            if self._is_trying(ledger):
                 self._store.journal.write(self._served(ledger, figures.served_s, ended=True))
-            elif figures.fields >= ENOUGH_FIELDS:
+            elif self._opened == self._store.shelf.active and figures.fields >= ENOUGH_FIELDS:
                 self._store.journal.write(replace(ledger, active_p99_ms=figures.latency_p99_ms))
 
     def hand_over_reports(self, sink: ReportSink) -> None:
@@ -151,6 +153,7 @@ class Serving:
             self._store.journal.write(failed)
             return None
         self._store.shelf.point(active=attempt.offer.id, previous=attempt.trial.previous)
+        self._opened = attempt.offer.id
         self._served_before_s = attempt.trial.served_s
         self._noted_s = 0.0
         return Opening(bundle=bundle, on_trial=attempt)
@@ -162,10 +165,14 @@ class Serving:
             if bundle_id is None:
                 break
             try:
-                return Opening(bundle=shelf.open(bundle_id), problem=problem)
+                bundle = shelf.open(bundle_id)
             except BundleError as error:
                 _log.error("going back: %s", error)
                 problem = f"{problem} {error}".lstrip()
+            else:
+                self._opened = bundle_id
+                return Opening(bundle=bundle, problem=problem)
+        self._opened = None
         return Opening(bundle=shelf.open(None), problem=problem)
 
     def _without_writing(self, problem: str) -> Opening:
@@ -188,6 +195,11 @@ class Serving:
         problem = f"{error.fault} It is kept as {aside}, and the bundle before the last is active."
         _log.error("updates: %s", problem)
         return self._open_first((shelf.active,), problem)
+
+    def _is_trying(self, ledger: Ledger) -> bool:
+        """Whether this process has the bundle open that is on trial."""
+        attempt = ledger.attempt
+        return attempt is not None and attempt.state == "trial" and attempt.offer.id == self._opened
 
     def _tidy(self, ledger: Ledger) -> None:
         try:

@@ -74,6 +74,33 @@ def test_the_candidate_is_measured_by_the_bundle_before_it(ready: Bench) -> None
     assert serving.observe(SLOW).decision == "roll_back"
 
 
+def test_the_figures_of_a_bundle_that_was_taken_back_are_no_measure_for_it(ready: Bench) -> None:
+    serving = ready.serving()
+    serving.recover()
+    assert serving.observe(SLOW).decision == "roll_back"
+    serving.stop(SLOW)
+    assert ready.store().journal.read().active_p99_ms == GOOD.latency_p99_ms
+    ready.updater().run_once()
+    again = ready.serving()
+    assert opened(again) == (ready.candidate_id, True)
+    assert again.observe(SLOW).decision == "roll_back", "a second attempt is measured as the first was"
+
+
+def test_a_process_that_serves_another_bundle_proves_nothing_of_the_one_on_trial(ready: Bench) -> None:
+    ready.serving().recover()
+    blocked = ready.root / "journal.json.new"
+    blocked.mkdir()
+    beside = ready.serving()
+    assert beside.recover().on_trial is None, "it cannot be counted now"
+    blocked.rmdir()
+    assert beside.observe(GOOD).decision == "wait"
+    beside.stop(replace(GOOD, served_s=10_000))
+    attempt = ready.store().journal.read().attempt
+    assert attempt is not None
+    assert attempt.trial is not None
+    assert attempt.trial.served_s == 0
+
+
 def test_a_rollback_is_to_where_the_station_was_with_the_way_back_that_it_had(bench: Bench) -> None:
     second = make_bundle(bench.place / "second", release=6)
     while bench.live() != "quiet":
