@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge.bundle import open_bundle, starter_bundle
-from edge.engine.engine_build import BuildEvent
+from edge.engine.engine_build import BuildEvent, build_engines
 from edge.engine.engine_cache import EngineCache
 from edge.engine.engine_key import engine_key, options_for
 from edge.engine.gpu import NoGpu, find_gpu
@@ -120,3 +120,29 @@ def test_a_wrong_call_is_refused(builder: list[str], wrong: list[str]) -> None:
 def test_it_yields_to_whoever_serves() -> None:
     told = run([sys.executable, "-c", YIELDING])
     assert told.stdout.split() == ["15", "IOPRIO_CLASS_IDLE"]
+
+
+def test_a_station_and_the_builder_speak_one_language(builder: list[str], tmp_path: Path) -> None:
+    told: list[BuildEvent] = []
+    ended = build_engines(
+        bundle=starter_bundle(),
+        cache=tmp_path,
+        precisions=("fp32",),
+        on_event=told.append,
+        builder=[*builder, "--check"],
+    )
+    assert [(each.event, each.role) for each in ended] == [("built", "detector"), ("built", "classifier")]
+    assert len(told) > len(ended)
+
+
+def test_a_builder_that_is_told_to_stop_ends_its_build(builder: list[str]) -> None:
+    command = [*builder, str(starter_bundle()), "--check", "--precision", "fp32"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.terminate()
+        last = process.stdout.read().splitlines()[-1]
+    event = BuildEvent.model_validate_json(last)
+    assert process.returncode == 70
+    assert event.event == "failed"
+    assert "was cancelled" in str(event.reason)
