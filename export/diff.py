@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from tqdm import tqdm
 
-from edge.analysis.cells import Cell
+from edge.analysis.comparison import Disagreement, Sighting, compare
 from edge.bundle import Bundle
 from edge.contract.manifest import Manifest, Metric
 from edge.contract.taxonomy import ObjectKind
-from edge.engine.agreement import DOUBTFUL, NOTHING, OUT_OF_DISTRIBUTION, PAIRING_IOU, overlap
 from edge.frame import Pixels
 from edge.networks import open_networks
 
@@ -42,37 +40,6 @@ class MetricChange:
             return False
         low, high, new_low, new_high = (float(each) for each in bounds if each is not None)
         return high < new_low or new_high < low
-
-
-@dataclass(frozen=True, kw_only=True)
-class Disagreement:
-    """How often both bundles read an object of the same frames so or otherwise.
-
-    ``counts`` holds for every pair of readings, the old bundle's first, how many objects got them; an object
-    that one bundle alone shows reads ``nothing`` under the other.
-    """
-
-    frames: int
-    counts: Mapping[Change, int]
-
-    @property
-    def objects(self) -> int:
-        """All that either bundle shows."""
-        return sum(self.counts.values())
-
-    @property
-    def share(self) -> float:
-        """The share of them that is read otherwise; 0 where there is none."""
-        differing = sum(count for (old, new), count in self.counts.items() if old != new)
-        return differing / self.objects if self.objects else 0.0
-
-    def by_reading(self) -> dict[str, tuple[int, int]]:
-        """For every reading of the old bundle: how many objects, and how many the new one reads otherwise."""
-        found: dict[str, tuple[int, int]] = {}
-        for (old, new), count in sorted(self.counts.items()):
-            whole, other = found.get(old, (0, 0))
-            found[old] = (whole + count, other + count * (old != new))
-        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,42 +76,16 @@ def diff_bundles(
     )
 
 
-def pair(old: Sequence[Cell], new: Sequence[Cell]) -> list[Change]:
-    """The readings of one frame's objects, each of ``old`` paired with the new one that lies over it most.
-
-    Objects of another kind may be paired: a platelet that becomes a white cell is one object read otherwise.
-    """
-    waiting = list(new)
-    readings: list[Change] = []
-    for cell in old:
-        best = max(waiting, key=lambda each: overlap(cell.box_px, each.box_px), default=None)
-        if best is None or overlap(cell.box_px, best.box_px) < PAIRING_IOU:
-            readings.append((reading(cell), NOTHING))
-            continue
-        waiting.remove(best)
-        readings.append((reading(cell), reading(best)))
-    return [*readings, *((NOTHING, reading(each)) for each in waiting)]
-
-
-def reading(cell: Cell) -> str:
-    """What a person reads of an object: the class of a white cell, the kind of anything else."""
-    naming = cell.naming
-    if naming is None:
-        return cell.kind.value
-    if naming.out_of_distribution:
-        return OUT_OF_DISTRIBUTION
-    return DOUBTFUL if naming.doubtful else naming.cell_class
-
-
 def _disagreement(old: Bundle, new: Bundle, frames: Mapping[str, Pixels], *, threads: int) -> Disagreement:
-    counts: Counter[Change] = Counter()
+    compared = []
     with (
         open_networks(old, threads=threads) as before,
         open_networks(new, threads=threads) as after,
     ):
         for pixels in tqdm(frames.values(), desc="frames", unit="frame", disable=None):
-            counts.update(pair(before.analyzer.analyze(pixels), after.analyzer.analyze(pixels)))
-    return Disagreement(frames=len(frames), counts=dict(counts))
+            seen, told = (tuple(map(Sighting.of, each.analyzer.analyze(pixels))) for each in (before, after))
+            compared.append(compare(seen, told))
+    return Disagreement.over(compared)
 
 
 def _facts(manifest: Manifest) -> dict[str, str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from edge.analysis.comparison import Disagreement
 from edge.contract.manifest import Manifest, Metric
-from export.diff import BundleDiff, Change, Disagreement, MetricChange
+from export.diff import BundleDiff, Change, MetricChange
 
 
 def diff_text(diff: BundleDiff) -> str:
@@ -48,17 +49,15 @@ def diff_content(diff: BundleDiff) -> dict[str, Any]:
         "disagreement": None
         if found is None
         else {
-            "frames": found.frames,
+            "frames": found.fields,
             "objects": found.objects,
-            "share": found.share,
+            "share": found.interval.share,
             "by_reading": {
                 name: {"objects": whole, "read_otherwise": other}
                 for name, (whole, other) in found.by_reading().items()
             },
             "changes": [
-                {"old": old, "new": new, "objects": count}
-                for (old, new), count in sorted(found.counts.items())
-                if old != new
+                {"old": old, "new": new, "objects": count} for (old, new), count in found.changes().items()
             ],
         },
     }
@@ -90,10 +89,9 @@ def _figure(metric: Metric | None) -> str:
 
 
 def _disagreement(found: Disagreement) -> list[str]:
-    lines = [f"answers on {found.frames} frames: {found.share:.1%} of {found.objects} objects read otherwise"]
-    lines += [
-        f"  {reading}: {other} of {whole} otherwise" for reading, (whole, other) in found.by_reading().items()
+    share = f"{found.interval.share:.1%} of {found.objects} objects"
+    return [
+        f"answers on {found.fields} frames: {share} read otherwise",
+        *(f"  {old}: {other} of {whole} otherwise" for old, (whole, other) in found.by_reading().items()),
+        *(f"    {old} -> {new}: {count}" for (old, new), count in found.changes().items()),
     ]
-    changes = sorted(found.counts.items(), key=lambda each: (-each[1], each[0]))
-    lines += [f"    {old} -> {new}: {count}" for (old, new), count in changes if old != new]
-    return lines

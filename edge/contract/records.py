@@ -143,11 +143,45 @@ class ReviewRecord(_Message):
     reviewed_at: AwareDatetime
 
 
+class ReadingChange(_Message):
+    """A reading of the active bundle that is another one under the candidate, and how often.
+
+    A reading is what a person would see of an object: the class of a white cell, ``doubtful``, ``out of
+    distribution``, the kind of anything else; ``nothing`` where a bundle does not show the object.
+    """
+
+    active: str
+    candidate: str
+    objects: Annotated[int, Field(ge=1)]
+
+
+class ShadowResult(_Message):
+    """What a candidate said of live fields beside the active bundle. Nothing of it was counted on a slide.
+
+    ``objects`` are all that either bundle shows on the ``fields`` that were compared, ``differing`` those
+    read otherwise, ``share`` their share with Wilson's 95% interval. ``missed`` are objects that the active
+    bundle alone shows, ``found`` those of the candidate alone, by kind. ``fields_passed_over`` came while
+    the candidate was still busy with one before.
+    """
+
+    fields: Count
+    fields_passed_over: Count
+    objects: Count
+    differing: Count
+    share: Share
+    low: Share
+    high: Share
+    missed: Mapping[ObjectKind, Count]
+    found: Mapping[ObjectKind, Count]
+    changes: tuple[ReadingChange, ...]
+
+
 class UpdateRecord(_Message):
     """A step of a bundle update on this station.
 
     ``candidate`` is the bundle's id and ``attempt`` counts the tries to bring it here. ``stamp.bundle``
-    is the one that ran when the step was recorded.
+    is the one that ran when the step was recorded. ``shadow`` is there where the candidate has run beside
+    the active bundle: that is told by a record of its own, in the state ``self_testing``.
     """
 
     schema_id: Annotated[Literal["leukoscope/update/1"], Field(alias="schema")] = "leukoscope/update/1"
@@ -166,6 +200,7 @@ class UpdateRecord(_Message):
     release: Annotated[int, Field(ge=1)]
     attempt: Annotated[int, Field(ge=1)] = 1
     detail: str = ""
+    shadow: ShadowResult | None = None
 
 
 class DiscardRecord(_Message):
