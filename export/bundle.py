@@ -5,11 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +30,7 @@ from edge.contract.manifest import (
 from edge.engine.golden import check_golden
 from edge.engine.onnxruntime import OnnxRuntimeEngine, classifier_engine, detector_engine
 from edge.engine.signature import classifier_signature, detector_signature
+from export.building_site import building_site, take_place
 from export.card import model_card
 from export.errors import AssemblyError
 from export.golden import GoldenPictures, write_golden
@@ -76,7 +74,7 @@ def assemble(
     _refuse_licences((*ingredients.detector_facts.sources, *ingredients.classifier_facts.sources))
     _refuse_occupied(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with _building_site(out) as site:
+    with building_site(out) as site:
         detector = detector_part(
             ingredients.detector_facts,
             precisions=ingredients.detector_files,
@@ -107,8 +105,7 @@ def assemble(
         _write_manifest(site, _manifest(ingredients, detector, classifier, golden, site=site))
         _refuse_size(site, max_bytes)
         prove_bundle(open_bundle(site), threads=threads)
-        _make_lasting(site)
-        _replace(site, out)
+        take_place(site, out)
     return open_bundle(out)
 
 
@@ -234,35 +231,3 @@ def _refuse_size(site: Path, max_bytes: int) -> None:
             f"files: {', '.join(f'{each} {sizes[each] / 1e6:.2f} MB' for each in largest)}.",
             remedy="Leave out a precision, or train smaller networks.",
         )
-
-
-@contextmanager
-def _building_site(out: Path) -> Iterator[Path]:
-    """A directory beside ``out``, on the same disk, that is gone in the end whatever happens."""
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scaffold:
-        site = Path(scaffold) / "bundle"
-        site.mkdir()
-        yield site
-
-
-def _make_lasting(site: Path) -> None:
-    """Flush every file and directory: a bundle that survives a power cut is a whole one."""
-    for place in (*_files(site), *(each for each in site.rglob("*") if each.is_dir()), site):
-        descriptor = os.open(place, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _replace(site: Path, out: Path) -> None:
-    """Move ``site`` to ``out``; an older bundle there is moved aside and goes with the building site."""
-    replaced = site.parent / "replaced"
-    if out.exists():
-        out.rename(replaced)
-    try:
-        site.rename(out)
-    except OSError:
-        if replaced.exists():
-            replaced.rename(out)
-        raise

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import stat
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from edge.contract.manifest import MANIFEST_NAME, MODEL_CARD_NAME, DataSource
 from edge.engine.golden import check_golden
 from edge.engine.onnxruntime import classifier_engine, detector_engine
 from edge.errors import EngineError
+from export.building_site import building_site
 from export.bundle import Ingredients, assemble
 from export.errors import AssemblyError
 from export.golden import GoldenPictures, draw_golden_pictures
@@ -124,6 +128,53 @@ def test_the_old_bundle_comes_back_when_the_new_one_cannot_be_moved(
     with pytest.raises(OSError, match="No space left"):
         assemble(replace(ingredients, release=3), out=tmp_path / "bundle")
     assert open_bundle(tmp_path / "bundle").manifest.id == old.manifest.id
+
+
+def killed(*, out: Path, after_renames: int) -> None:
+    """Puts a directory with one file in the place of ``out``, and dies by SIGKILL after so many renames."""
+    script = (
+        "import os, signal, sys\nfrom pathlib import Path\n"
+        "from export.building_site import building_site, take_place\n"
+        "out, left = Path(sys.argv[1]), int(sys.argv[2])\n"
+        "rename = Path.rename\n"
+        "def counted(self, target):\n"
+        "    global left\n"
+        "    if left == 0: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    left -= 1\n"
+        "    return rename(self, target)\n"
+        "Path.rename = counted\n"
+        "with building_site(out) as site:\n"
+        "    (site / 'new').write_text('new')\n"
+        "    take_place(site, out)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script, str(out), str(after_renames)], check=False)
+    assert ended.returncode == -signal.SIGKILL
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("after_renames", [0, 1, 2])
+def test_killed_at_any_point_the_same_call_goes_on_and_no_bundle_is_lost(
+    tmp_path: Path, after_renames: int
+) -> None:
+    out = tmp_path / "bundle"
+    out.mkdir()
+    (out / "old").write_text("old")
+    killed(out=out, after_renames=after_renames)
+    left = {each.name for each in out.iterdir()} if out.exists() else set()
+    assert left == [{"old"}, set(), {"new"}][after_renames], "never half of one"
+    with building_site(out):
+        assert {each.name for each in out.iterdir()} == [{"old"}, {"old"}, {"new"}][after_renames]
+    assert [each.name for each in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_two_do_not_make_one_bundle_at_once(tmp_path: Path) -> None:
+    with (
+        building_site(tmp_path / "bundle"),
+        pytest.raises(AssemblyError, match="Another process is making"),
+        building_site(tmp_path / "bundle"),
+    ):
+        pass
 
 
 def test_other_files_are_never_replaced(ingredients: Ingredients, tmp_path: Path) -> None:
