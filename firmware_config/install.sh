@@ -1,16 +1,17 @@
 #!/bin/sh
-# Makes a machine a Leukoscope station, collector or broker. May be run again at any time: it brings the
+# Makes a machine a Leukoscope station, collector, broker or repository. May be run again at any time: it brings the
 # software and the units up to date, and never overwrites a configuration that exists.
 set -eu
 umask 022
 
 usage() {
     cat <<'TEXT'
-Usage: install.sh [--role station|collector|broker]... [options]
+Usage: install.sh [--role station|collector|broker|repository]... [options]
 
   --role ROLE       what this machine is; may be given more than once (default: station)
   --package WHAT    what pip installs: a wheel, or a directory with the source (default: this source)
   --constraints F   a pip constraints file, such as the pinned requirements
+  --update-root F   the repository's root.json, by which a station knows signed updates
   --prefix DIR      where the software goes (default: /opt/leukoscope)
   --root DIR        put the files below DIR instead of /, and leave users, software and services alone
   --dry-run         say what would be done, and do nothing
@@ -23,6 +24,7 @@ source_tree=$(dirname -- "$here")
 roles=''
 package=$source_tree
 constraints=''
+update_root=''
 prefix=/opt/leukoscope
 root=''
 dry_run=no
@@ -36,18 +38,19 @@ while [ $# -gt 0 ]; do
     case $1 in
         --help) usage; exit 0 ;;
         --dry-run) dry_run=yes; shift; continue ;;
-        --role | --package | --constraints | --prefix | --root)
+        --role | --package | --constraints | --update-root | --prefix | --root)
             [ $# -ge 2 ] || fail "$1 needs a value; see --help" 64 ;;
         *) fail "unknown option $1; see --help" 64 ;;
     esac
     case $1 in
         --role)
             case $2 in
-                station | collector | broker) roles="$roles $2" ;;
-                *) fail "unknown role $2: station, collector or broker" 64 ;;
+                station | collector | broker | repository) roles="$roles $2" ;;
+                *) fail "unknown role $2: station, collector, broker or repository" 64 ;;
             esac ;;
         --package) package=$2 ;;
         --constraints) constraints=$2 ;;
+        --update-root) update_root=$2 ;;
         --prefix) prefix=$2 ;;
         --root) root=${2%/} ;;
     esac
@@ -69,6 +72,18 @@ fi
 has_role() {
     case " $roles " in *" $1 "*) return 0 ;; *) return 1 ;; esac
 }
+
+trusted=/etc/leukoscope/update-root.json
+if [ -n "$update_root" ]; then
+    has_role station || fail '--update-root is for a station' 64
+    [ -f "$update_root" ] || fail "--update-root $update_root is not a file" 66
+    grep -Eq '"_type":[[:space:]]*"root"' "$update_root" ||
+        fail "--update-root $update_root is not root metadata: give metadata/1.root.json of the repository" 65
+    # Who may sign is never changed in passing: a repository whose keys change tells its stations by itself.
+    if [ -e "$root$trusted" ] && ! cmp -s "$update_root" "$root$trusted"; then
+        fail "$root$trusted is another root; take it away by hand if the new one is to be trusted instead" 73
+    fi
+fi
 
 say() {
     printf '%s\n' "$1"
@@ -124,7 +139,7 @@ put_configuration() {
 # put_unit NAME: a unit, its paths those of --prefix.
 put_unit() {
     adapted=$(mktemp)
-    sed "s|/opt/leukoscope/|$prefix/|" "$source_tree/systemd/$1" >"$adapted"
+    sed "s|/opt/leukoscope/|$prefix/|g" "$source_tree/systemd/$1" >"$adapted"
     put 0644 "$adapted" "/etc/systemd/system/$1"
     rm -f "$adapted"
 }
@@ -152,15 +167,23 @@ install_software() {
 }
 
 say "roles: $roles"
-if has_role station || has_role collector; then
+if has_role station || has_role collector || has_role repository; then
     install_software
 fi
 
 if has_role station; then
     put_configuration 0640 "$here/station.toml" /etc/leukoscope/station.toml
     readable_by_service /etc/leukoscope/station.toml
+    if [ -n "$update_root" ]; then
+        put 0644 "$update_root" "$trusted"
+    fi
+    # The units make it too; this is for commands that come before their first start.
+    on_machine install -d -o leukoscope -g leukoscope -m 0750 /var/lib/leukoscope /var/lib/leukoscope/update
     put 0644 "$here/99-leukoscope-camera.rules" /etc/udev/rules.d/99-leukoscope-camera.rules
+    put 0644 "$here/99-leukoscope-stick.rules" /etc/udev/rules.d/99-leukoscope-stick.rules
+    put 0755 "$here/leukoscope-stick" "$prefix/libexec/leukoscope-stick"
     put_unit leukoscope-station.service
+    put_unit leukoscope-stick@.service
     on_machine udevadm control --reload
     on_machine udevadm trigger --subsystem-match=video4linux
 fi
@@ -169,6 +192,13 @@ if has_role collector; then
     put_configuration 0640 "$here/collector.env" /etc/leukoscope/collector.env
     readable_by_service /etc/leukoscope/collector.env
     put_unit leukoscope-collector.service
+fi
+
+if has_role repository; then
+    directory /etc/leukoscope/signing 0700
+    put_unit leukoscope-refresh.service
+    put_unit leukoscope-refresh.timer
+    on_machine install -d -o leukoscope -g leukoscope -m 0755 /var/lib/leukoscope-repository
 fi
 
 if has_role broker; then
@@ -183,9 +213,16 @@ say 'Next:'
 if has_role station; then
     say "  edit /etc/leukoscope/station.toml, then: $prefix/bin/leukoscope-edge doctor --config /etc/leukoscope/station.toml"
     say '  systemctl enable --now leukoscope-station'
+    if [ ! -e "$root$trusted" ] && [ -z "$update_root" ]; then
+        say "  for signed updates: this again with --update-root, and [update] in station.toml"
+    fi
 fi
 if has_role collector; then
     say '  edit /etc/leukoscope/collector.env, then: systemctl enable --now leukoscope-collector'
+fi
+if has_role repository; then
+    say '  put the keys snapshot-1 and timestamp-1 (.pem, .pub), trusted-root.json and password into /etc/leukoscope/signing,'
+    say '  the repository into /var/lib/leukoscope-repository, then: systemctl enable --now leukoscope-refresh.timer'
 fi
 if has_role broker; then
     say '  put ca.crt, broker.crt and broker.key into /etc/mosquitto/leukoscope, then: systemctl restart mosquitto'

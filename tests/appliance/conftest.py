@@ -31,7 +31,8 @@ def stage(tmp_path: Path, install: Install) -> Path:
     """A root directory with everything that every role installs."""
     root = tmp_path / "root"
     root.mkdir()
-    roles = ("--role", "station", "--role", "collector", "--role", "broker")
-    done = install("--root", root, "--prefix", tmp_path / "software", *roles)
+    roles = ("station", "collector", "broker", "repository")
+    asked = [word for role in roles for word in ("--role", role)]
+    done = install("--root", root, "--prefix", tmp_path / "software", *asked)
     assert done.returncode == 0, done.stderr
     return root
