@@ -216,7 +216,8 @@ def usb(
 @app.command()
 def status(repository: RepositoryOption) -> None:
     """Say who signs, until when, and which releases are offered to whom."""
-    state = _repository(repository, [], None).store.read()
+    store = _repository(repository, [], None).store
+    state = store.read()
     root = state.root.signed
     for role, metadata in (
         ("root", state.root),
@@ -230,6 +231,8 @@ def status(repository: RepositoryOption) -> None:
             else f"{metadata.signed.version}, {metadata.signed.expires:%Y-%m-%d}"
         )
         typer.echo(f"{role:<10} version {dated:<18} {_signers(root, role)}")
+    if (waiting := store.waiting()) is not None:
+        typer.echo(f"root {waiting.signed.version} waits for signatures: see `leukoscope-export sign`")
     for release in state.releases:
         rings = ", ".join(release.rings) or "nobody"
         typer.echo(f"release {release.release}: {release.name}, id {release.id[:12]}, for {rings}")

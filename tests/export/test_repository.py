@@ -13,9 +13,11 @@ import pytest
 
 from edge.bundle import open_bundle
 from edge.errors import UntrustedError
+from edge.update.sources import https_source
 from export.errors import PublishingError, SigningError
 from export.signing import Expiry
 from tests.edge.bundles import FILES
+from tests.edge.update.https_server import https_server, make_authority
 from tests.export.workshop import OFFLINE, ONLINE, Workshop, offered
 
 
@@ -38,6 +40,23 @@ def test_what_is_published_arrives_byte_by_byte(workshop: Workshop, tmp_path: Pa
     got = open_bundle(tmp_path / "got")
     assert got.manifest == bundle.manifest
     assert all(got.path(each).read_bytes() == bundle.path(each).read_bytes() for each in got.manifest.files)
+
+
+def test_what_is_published_arrives_over_https(workshop: Workshop, tmp_path: Path) -> None:
+    """Any server of plain files will do."""
+    bundle = workshop.publish(1)
+    workshop.publish(2, rings=("trial",))
+
+    def answer(path: str, _: object) -> list[bytes]:
+        return [(workshop.directory / path.lstrip("/")).read_bytes()]
+
+    authority, certificate = make_authority(tmp_path)
+    with https_server(certificate, answer) as url:
+        station = workshop.station(source=https_source(url, ca_file=authority))
+        offer = station.newest()
+        assert offer is not None
+        station.fetch(offer, into=tmp_path / "got", progress=lambda _d, _t: None, cancelled=lambda: False)
+    assert open_bundle(tmp_path / "got").manifest == bundle.manifest
 
 
 def test_rings_hear_of_their_releases_alone(workshop: Workshop) -> None:

@@ -103,6 +103,7 @@ def test_a_waiting_root_may_be_forgotten(lab: Lab) -> None:
     for name in ("root-2", "root-3"):
         (lab.place / "keys" / f"{name}.pem").unlink()
     lab.run("rotate", *lab.on_it)
+    assert "root 2 waits" in lab.run("status", "--repository", lab.repository, secret=False)
     assert "Forgotten" in lab.run("sign", *lab.on_it, "--forget")
     with pytest.raises(PublishingError, match="No root waits"):
         lab.run("sign", *lab.on_it)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edge.bundle import Bundle, open_bundle
 from edge.update.delivery import SignedDelivery
-from edge.update.sources import directory_source
+from edge.update.sources import Source, directory_source
 from export.keys import Keyring, StoredKey, make_key, read_keys
 from export.repository import ROLES, Repository, RoleKeys
 from export.signing import Expiry
@@ -70,7 +70,7 @@ class Workshop:
         self,
         name: str = "station",
         *,
-        source: Path | None = None,
+        source: Path | Source | None = None,
         root: bytes | None = None,
         ring: str = "stable",
     ) -> SignedDelivery:
@@ -79,7 +79,7 @@ class Workshop:
         place.mkdir(exist_ok=True)
         (place / "root.json").write_bytes(self.root if root is None else root)
         return SignedDelivery(
-            source=directory_source(source or self.directory),
+            source=source if isinstance(source, Source) else directory_source(source or self.directory),
             trusted_root=place / "root.json",
             state=place / "state",
             ring=ring,

@@ -230,6 +230,42 @@ def test_a_transfer_can_be_cancelled_in_the_middle_of_a_file(
             )
 
 
+def test_a_proxy_of_the_environment_is_asked_to_connect(
+    repository: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+
+        def refuse() -> None:
+            connection, _ = proxy.accept()
+            with connection:
+                asked.append(connection.recv(1000))
+                connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        station = station_of(repository, tmp_path, https_source("https://updates.example/leukoscope"))
+        with pytest.raises(DeliveryError, match="403 Forbidden"):
+            station.delivery().newest()
+        thread.join()
+    assert asked[0].startswith(b"CONNECT updates.example:443 ")
+
+
+def test_no_proxy_is_asked_for_this_machine(
+    repository: Simulator,
+    authority: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy.invalid:1")
+    with https_server(authority[1], honest(repository)) as url:
+        station = station_of(repository, tmp_path, https_source(url, ca_file=authority[0]))
+        assert station.delivery().newest() is not None
+
+
 @pytest.fixture
 def stick(repository: Simulator, tmp_path: Path) -> Path:
     write_files(tmp_path / "stick" / "leukoscope", repository.listing())
