@@ -81,7 +81,12 @@ def update_room(config: StationConfig) -> UpdateRoom | None:
     if config.update is None:
         return None
     store = UpdateStore(root=config.state_dir / "update", base=_base(config))
-    serving = Serving(store=store, patience=config.update.patience, gate=config.update.gate)
+    serving = Serving(
+        store=store,
+        patience=config.update.patience,
+        gate=config.update.gate,
+        shadow=config.update.shadow,
+    )
     return UpdateRoom(config=config, settings=config.update, store=store, serving=serving)
 
 

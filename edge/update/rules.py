@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
+from edge.contract.records import ShadowResult
 from edge.update.protocol import Offer, Proof
 
 State = Literal[
@@ -50,18 +51,20 @@ class Patience:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """A state that an attempt entered, to be told to the fleet once."""
+    """A state that an attempt entered, or what its shadow showed, to be told to the fleet once."""
 
     candidate: str
     release: int
     attempt: int
     state: State
     detail: str = ""
+    shadow: ShadowResult | None = None
 
     @property
     def key(self) -> str:
         """Names this report in the world of this station, for ever."""
-        return f"{self.candidate}/{self.attempt}/{self.state}"
+        said = self.state if self.shadow is None else "shadow"
+        return f"{self.candidate}/{self.attempt}/{said}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,12 +97,16 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """One try to bring one candidate to the station. ``proof`` is there once it has passed."""
+    """One try to bring one candidate to the station.
+
+    ``proof`` is there once it has passed, ``shadow`` once the candidate has run beside the active bundle.
+    """
 
     offer: Offer
     number: int
     state: State
     proof: Proof | None = None
+    shadow: ShadowResult | None = None
     trial: Trial | None = None
 
     @property
@@ -109,7 +116,7 @@ class Attempt:
 
     @property
     def is_ready(self) -> bool:
-        """Whether nothing but the moment is missing for it to be tried."""
+        """Whether it has proved itself, so that nothing but its shadow and the moment may be missing."""
         return self.state == "self_testing" and self.proof is not None
 
 
@@ -165,6 +172,13 @@ def proved(ledger: Ledger, proof: Proof) -> Ledger:
     attempt = _attempt(ledger)
     _expect(attempt.state == "self_testing" and proof.passed, "only a passed self-test proves")
     return replace(ledger, attempt=replace(attempt, proof=proof))
+
+
+def shadowed(ledger: Ledger, found: ShadowResult, detail: str) -> Ledger:
+    """The proved candidate has run beside the active bundle, and what both said is compared."""
+    attempt = _attempt(ledger)
+    _expect(attempt.is_ready and attempt.shadow is None, "only a proved candidate is shadowed, and once")
+    return _told(replace(ledger, attempt=replace(attempt, shadow=found)), detail=detail, shadow=found)
 
 
 def activate(ledger: Ledger, *, active: str | None, previous: str | None) -> Ledger:
@@ -286,14 +300,20 @@ def waits_for_slide(
 
 
 def _entered(ledger: Ledger, attempt: Attempt, *, detail: str = "") -> Ledger:
+    return _told(replace(ledger, attempt=attempt), detail=detail)
+
+
+def _told(ledger: Ledger, *, detail: str, shadow: ShadowResult | None = None) -> Ledger:
+    attempt = _attempt(ledger)
     report = Report(
         candidate=attempt.offer.id,
         release=attempt.offer.release,
         attempt=attempt.number,
         state=attempt.state,
         detail=detail,
+        shadow=shadow,
     )
-    return replace(ledger, attempt=attempt, reports=(*ledger.reports, report))
+    return replace(ledger, reports=(*ledger.reports, report))
 
 
 def _with(ledger: Ledger, candidate: str, history: History) -> Ledger:

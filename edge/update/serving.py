@@ -8,15 +8,17 @@ slide allows it (:func:`edge.update.rules.waits_for_slide`).
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from edge.bundle import Bundle
+from edge.contract.records import ShadowResult
 from edge.errors import BundleError, StorageError
 from edge.update import rules
 from edge.update.journal import JournalError
 from edge.update.rules import Attempt, Ledger, Patience
+from edge.update.shadowing import ShadowGate, objection, told
 from edge.update.store import ReportSink, UpdateBusyError, UpdateStore
 from edge.update.trial import ENOUGH_FIELDS, Figures, Gate, Verdict, judge
 
@@ -40,12 +42,18 @@ class Opening:
 
 
 class Serving:
-    """The updates as the serving station sees them."""
+    """The updates as the serving station sees them.
 
-    def __init__(self, *, store: UpdateStore, patience: Patience, gate: Gate) -> None:
+    With a ``shadow`` gate, a proved candidate is not tried before it has run beside the active bundle.
+    """
+
+    def __init__(
+        self, *, store: UpdateStore, patience: Patience, gate: Gate, shadow: ShadowGate | None = None
+    ) -> None:
         self._store = store
         self._patience = patience
         self._gate = gate
+        self._shadow = shadow
         # What this process has open, as the shelf names it: its figures are those of no other bundle.
         self._opened: str | None = None
         self._served_before_s = 0.0
@@ -87,16 +95,40 @@ class Serving:
             if verdict.decision == "commit":
                 ended = rules.commit(ledger, verdict.detail, latency_p99_ms=figures.latency_p99_ms)
                 self._store.journal.write(ended)
-                self._tidy(self._store.settle(ended))
+                self._store.settle(ended)
             elif verdict.decision == "roll_back":
                 ended = rules.fail(ledger, verdict.detail, patience=self._patience)
                 self._store.journal.write(ended)
-                # Nothing is tidied away before the next start: this process still has the bundle open.
                 self._store.settle(ended)
             elif figures.served_s - self._noted_s >= _NOTE_EVERY_S:
                 self._store.journal.write(self._served(ledger, figures.served_s, ended=False))
                 self._noted_s = figures.served_s
             return verdict
+
+    def awaits_shadow(self, attempt: Attempt) -> bool:
+        """Whether the candidate has proved itself, and has yet to run beside the active bundle."""
+        return self._shadow is not None and attempt.is_ready and attempt.shadow is None
+
+    def shadowed(self, attempt: Attempt, found: ShadowResult) -> None:
+        """Keep and report what ``attempt`` showed beside the active bundle, and judge it.
+
+        Nothing where that attempt is no longer the one under way. Raises StorageError or UpdateBusyError:
+        nothing is kept then, so call again.
+        """
+
+        def judged(ledger: Ledger) -> Ledger:
+            kept = rules.shadowed(ledger, found, told(found))
+            fault = "" if self._shadow is None else objection(self._shadow, found)
+            return rules.fail(kept, fault, patience=self._patience) if fault else kept
+
+        self._end_shadow(attempt, judged)
+
+    def shadow_failed(self, attempt: Attempt, fault: str) -> None:
+        """The candidate of ``attempt`` could not answer beside the active bundle. As ``shadowed``."""
+        self._end_shadow(
+            attempt,
+            lambda ledger: rules.fail(ledger, f"beside the active bundle: {fault}", patience=self._patience),
+        )
 
     def stop(self, figures: Figures) -> None:
         """The process ends as it should: its end is not held against a bundle on trial.
@@ -116,6 +148,16 @@ class Serving:
         with self._store.lock():
             self._store.hand_over(self._store.journal.read(), sink)
 
+    def _end_shadow(self, attempt: Attempt, decide: Callable[[Ledger], Ledger]) -> None:
+        with self._store.lock():
+            ledger = self._store.journal.read()
+            if ledger.attempt is None or ledger.attempt.key != attempt.key:
+                return
+            if self.awaits_shadow(ledger.attempt):
+                decided = decide(ledger)
+                self._store.journal.write(decided)
+                self._tidy(self._store.settle(decided))
+
     def _recover(self) -> Opening:
         shelf, journal = self._store.shelf, self._store.journal
         try:
@@ -123,10 +165,11 @@ class Serving:
         except JournalError as error:
             return self._begin_again(error)
         ledger = rules.interrupted(found, patience=self._patience)
-        if ledger.attempt is not None and ledger.attempt.is_ready:
-            if self._store.is_cancelled(ledger.attempt):
+        attempt = ledger.attempt
+        if attempt is not None and attempt.is_ready:
+            if self._store.is_cancelled(attempt):
                 ledger = rules.abandon(ledger, "cancelled")
-            else:
+            elif not self.awaits_shadow(attempt):
                 ledger = rules.activate(ledger, active=shelf.active, previous=shelf.previous)
         if ledger.attempt is not None and ledger.attempt.state == "trial":
             ledger = rules.serve(ledger, patience=self._patience)
@@ -137,8 +180,7 @@ class Serving:
             if opening is not None:
                 return opening
             ledger = journal.read()
-        ledger = self._store.settle(ledger)
-        self._tidy(ledger)
+        self._store.settle(ledger)
         return self._open_first((shelf.active, shelf.previous), "")
 
     def _open_candidate(self, ledger: Ledger) -> Opening | None:
@@ -200,13 +242,6 @@ class Serving:
         """Whether this process has the bundle open that is on trial."""
         attempt = ledger.attempt
         return attempt is not None and attempt.state == "trial" and attempt.offer.id == self._opened
-
-    def _tidy(self, ledger: Ledger) -> None:
-        try:
-            self._store.tidy(ledger)
-        except StorageError as error:
-            # What is left lying does no harm, and a station that can start does.
-            _log.warning("updates: %s", error)
 
     def _served(self, ledger: Ledger, served_s: float, *, ended: bool) -> Ledger:
         return rules.served(ledger, served_s=self._served_before_s + served_s, ended=ended)

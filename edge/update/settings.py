@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
 from edge.config_path import ConfigPath
-from edge.contract.records import Name
+from edge.contract.records import Name, Share
 from edge.update.rules import Patience
+from edge.update.shadowing import ShadowGate
 from edge.update.trial import Gate
 
 Url = Annotated[str, Field(pattern=r"^https?://")]
@@ -84,6 +85,19 @@ class UpdateSettings(BaseModel):
         HOUR_S
     )
     prove_s: Annotated[float, Field(ge=10, description="seconds that its golden set may take")] = 300
+    shadow_fields: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=10_000,
+            description="live fields on which a proved bundle runs beside the active one before it is tried; "
+            "0: none. Nothing that it says is counted",
+        ),
+    ] = 0
+    shadow_max_disagreement: Annotated[
+        Share | None,
+        Field(description="largest share of objects that it may read otherwise; left out: only told"),
+    ] = None
     trial: TrialSettings = TrialSettings()
 
     @model_validator(mode="after")
@@ -106,3 +120,10 @@ class UpdateSettings(BaseModel):
             deadline_s=self.trial.deadline_s,
             latency_factor=self.trial.latency_factor,
         )
+
+    @property
+    def shadow(self) -> ShadowGate | None:
+        """What a candidate has to show beside the active bundle; None where it goes without."""
+        if not self.shadow_fields:
+            return None
+        return ShadowGate(fields=self.shadow_fields, max_disagreement=self.shadow_max_disagreement)
