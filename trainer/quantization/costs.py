@@ -34,6 +34,7 @@ def classifier_costs(
     """
     truth = np.asarray(labels)
     drawn = redraw(groups, draws=_DRAWS, seed=_SEED, strata=strata)
+    count = drawn.counts.shape[1]
     member = truth[:, None] == np.arange(len(classes))
     counts = drawn.sums(member)
     present = member.any(axis=0)
@@ -42,10 +43,12 @@ def classifier_costs(
         hits = drawn.sums(member & (np.asarray(named) == truth)[:, None])
         recalls.append(np.divide(hits, counts, out=np.full_like(hits, np.nan), where=counts > 0))
     first, second = (each[:, present] for each in recalls)
-    total = _cost("mean", np.nanmean(first, axis=1), np.nanmean(second, axis=1), samples=int(member.sum()))
+    total = _cost(
+        "mean", np.nanmean(first, axis=1), np.nanmean(second, axis=1), samples=int(member.sum()), groups=count
+    )
     names = [name for name, here in zip(classes, present, strict=True) if here]
     each = tuple(
-        _cost(name, first[:, place], second[:, place], samples=int(counts[0, present][place]))
+        _cost(name, first[:, place], second[:, place], samples=int(counts[0, present][place]), groups=count)
         for place, name in enumerate(names)
     )
     return total, each
@@ -57,30 +60,40 @@ def one_answer_points(by_class: Sequence[Cost]) -> float:
 
 
 def detector_costs(
-    before: Sequence[Matches], after: Sequence[Matches], *, kinds: Sequence[str]
+    before: Sequence[Matches],
+    after: Sequence[Matches],
+    *,
+    kinds: Sequence[str],
+    groups: ArrayLike | None = None,
 ) -> tuple[Cost, tuple[Cost, ...]]:
-    """The loss of mAP50, and of each kind's AP50; the same frames are redrawn for both versions."""
-    frames = len(before[0].labelled)
-    rng = np.random.default_rng(_SEED)
-    redrawn = rng.multinomial(frames, np.full(frames, 1 / frames), size=_DRAWS)
-    rows = [np.ones(frames, dtype=np.int64), *redrawn]
+    """The loss of mAP50, and of each kind's AP50, for kinds that somebody boxed.
+
+    The same frames are redrawn for both versions: whole ``groups`` (frames) of them where they are given.
+    """
+    drawn = redraw(np.arange(len(before[0].labelled)) if groups is None else groups, draws=_DRAWS, seed=_SEED)
+    count = drawn.counts.shape[1]
+    rows = drawn.counts[:, drawn.group_of].astype(np.int64)
+    boxed = [place for place, kind in enumerate(before) if kind.labelled.any()]
     first, second = (
-        np.array([[average_precision(kind, counts) for kind in version] for counts in rows])
+        np.array([[average_precision(version[place], counts) for place in boxed] for counts in rows])
         for version in (before, after)
     )
-    objects = [int(kind.labelled.sum()) for kind in before]
-    total = _cost("mean", first.mean(axis=1), second.mean(axis=1), samples=sum(objects))
+    objects = [int(before[place].labelled.sum()) for place in boxed]
+    # A draw without the only group of a kind has a mean of the others.
+    total = _cost(
+        "mean", np.nanmean(first, axis=1), np.nanmean(second, axis=1), samples=sum(objects), groups=count
+    )
     each = tuple(
-        _cost(name, first[:, place], second[:, place], samples=objects[place])
-        for place, name in enumerate(kinds)
+        _cost(kinds[place], first[:, column], second[:, column], samples=objects[column], groups=count)
+        for column, place in enumerate(boxed)
     )
     return total, each
 
 
-def _cost(name: str, before: _Floats, after: _Floats, *, samples: int) -> Cost:
-    """Row 0 of each is as it was measured, the others are redrawn."""
+def _cost(name: str, before: _Floats, after: _Floats, *, samples: int, groups: int) -> Cost:
+    """Row 0 of each is as it was measured, the others are redrawn; one group alone tells of no other."""
     lost = percentile_interval(_POINTS * (before - after))
-    known = np.isfinite(lost.low) and np.isfinite(lost.high)
+    known = groups > 1 and np.isfinite(lost.low) and np.isfinite(lost.high)
     return Cost(
         of=name,
         before=_POINTS * float(before[0]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -12,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from edge.frame import Pixels
-from trainer.data.bccd import Bccd
 from trainer.data.cells import read_pbc_aml
 from trainer.data.frames import KINDS, LabelledFrame
 from trainer.detection import report, training
+from trainer.detection.collected import PartedPictures, part_pictures
+from trainer.detection.collected_report import refuse_if_taught
 from trainer.detection.compose import UM_PER_PX, Composer
 from trainer.detection.deploy import DeployableDetector, load
 from trainer.detection.evaluation import find, matched, torch_detect
@@ -40,9 +42,11 @@ _CELLS_EVERY: Final = 8
 
 
 class DetectorSubject:
-    """Calibrates and tunes on scenes as the training draws them, of different frames; judges on BCCD's val.
+    """Calibrates and tunes on scenes as the training draws them, of different frames.
 
-    A run that trained on that list has nothing to be judged on. Raises DataError where BCCD is missing.
+    It is judged on what the training held out: groups of a person's own collection, or BCCD's val list. A run
+    that trained on that list has nothing to be judged on. Raises DataError where the pictures are missing,
+    RunError where the network has seen what is held out.
     """
 
     def __init__(
@@ -52,8 +56,8 @@ class DetectorSubject:
         self._data_dir = data_dir
         self._settings = report.settings_of(RunDirectory.open(run))
         self._seen = {name for each in report.lineage(run) for name in report.settings_of(each).lists}
-        bccd = Bccd(folder=data_dir / "bccd")
-        self._frames = [frame for name in self._settings.lists for frame in bccd.frames(name)]
+        self._parted = self._parted_collection()
+        self._frames, self._held_out = training.taught_and_judged(self._settings, data_dir)
         self._calibration_pictures = calibration_pictures
         self._tuning_pictures = tuning_pictures
 
@@ -88,22 +92,24 @@ class DetectorSubject:
         return Tuned(signals=(heat, boxes * self._seen_places), points=100 * float(np.nanmean(each)))
 
     def judge(self, network: nn.Module, *, against: nn.Module | None = None) -> Judgement | None:
-        """The loss of AP50 on BCCD's val list."""
-        if "val" in self._seen:
+        """The loss of AP50 on the frames held out."""
+        if self._parted is None and "val" in self._seen:
             return None
-        frames = Bccd(folder=self._data_dir / "bccd").frames("val")
+        groups = np.arange(len(self._held_out)) if self._parted is None else self._parted.groups
         total, each = detector_costs(
-            self._answers(against or self.network, frames)[2],
-            self._answers(network, frames)[2],
+            self._answers(against or self.network, self._held_out)[2],
+            self._answers(network, self._held_out)[2],
             kinds=[kind.value for kind in KINDS],
+            groups=groups,
         )
+        named = None if self._parted is None else self._parted.collection.name
         return Judgement(
             figure="mAP50",
             total=total,
             by_class=each,
-            measured_on="BCCD, val list",
-            grouped_by="frame",
-            groups=len(frames),
+            measured_on="BCCD, val list" if named is None else f"{named}, held-out groups",
+            grouped_by="frame" if self._parted is None else self._parted.grouping.kind,
+            groups=len(np.unique(groups)),
         )
 
     def refit(self, network: nn.Module, run: RunDirectory) -> Refit | None:  # noqa: ARG002 - as every subject
@@ -118,6 +124,13 @@ class DetectorSubject:
         if settings.weights or settings.begin_with:
             network.stages[: settings.frozen_stages].requires_grad_(requires_grad=False)
         return dataclasses.replace(training.recipe(settings, self._pictures, network), score=None)
+
+    def _parted_collection(self) -> PartedPictures | None:
+        if self._settings.collection is None:
+            return None
+        parted = part_pictures(self._settings.collection)
+        refuse_if_taught(self._run, self._data_dir, parted)
+        return parted
 
     def _slowed(self, tuning: FineTuning) -> Settings:
         return dataclasses.replace(
@@ -161,7 +174,7 @@ class DetectorSubject:
         return self._answers(self.network, self._tuning)[0].amax(dim=1, keepdim=True)
 
     def _answers(
-        self, network: nn.Module, frames: list[LabelledFrame]
+        self, network: nn.Module, frames: Sequence[LabelledFrame]
     ) -> tuple[Tensor, Tensor, list[Matches]]:
         """Heat maps and boxes at every place, and the decoded answers matched to the frames' labels."""
         if not isinstance(network, CentreNetwork):

@@ -16,6 +16,7 @@ from trainer.detection import collected_report, report, training
 from trainer.detection.collected import BoxedCollection, part_pictures
 from trainer.errors import DataError, RunError, TrainerError
 from trainer.facts import DetectorFacts
+from trainer.quantization.report import QuantizationReport
 from trainer.run import RunDirectory
 
 pytestmark = pytest.mark.data
@@ -129,6 +130,17 @@ def test_a_detector_of_a_person_s_own_pictures_is_judged_by_the_slides_held_out(
     assert settings.collection == BoxedCollection(folder=voc, held_out=0.3, seed=1)
     again = fit(voc, run, "--virtual-fields", "0", "--seed", "1", "--resume")
     assert again.exit_code == 0, "what its configuration says is what was asked"
+
+
+def test_its_cost_in_eight_bits_is_measured_on_the_slides_held_out(voc, tmp_path, small_scenes):
+    run, few = tmp_path / "run", ["--calibration-pictures", "4", "--tuning-pictures", "4", "--ranges", "max"]
+    assert fit(voc, run, "--virtual-fields", "0", "--seed", "1").exit_code == 0
+    words = ["quantize", "ptq", str(run), "--out", str(tmp_path / "int8"), "--no-search", "--budget", "100"]
+    answer = CliRunner().invoke(app, [*words, *few], catch_exceptions=False)
+    assert answer.exit_code == 0, answer.output
+    judged = QuantizationReport.load(tmp_path / "int8").judgement
+    assert (judged.measured_on, judged.grouped_by, judged.groups) == ("smears, held-out groups", "slide", 1)
+    assert judged.total.low is None, "one slide tells nothing of others"
 
 
 def test_kinds_that_nobody_boxed_are_taught_and_measured_on_the_virtual_slide(
