@@ -156,7 +156,7 @@ class Serving:
             if self.awaits_shadow(ledger.attempt):
                 decided = decide(ledger)
                 self._store.journal.write(decided)
-                self._tidy(self._store.settle(decided))
+                self._store.settle(decided)
 
     def _recover(self) -> Opening:
         shelf, journal = self._store.shelf, self._store.journal

@@ -88,6 +88,8 @@ class Updater:
                 return Outcome(kind="ready", detail="proved before", offer=attempt.offer)
             if attempt is not None:
                 return Outcome(kind="on_trial", detail="a bundle is on trial", offer=attempt.offer)
+            # Here and not at the station's start, which no cleaning may hold up.
+            self._store.tidy(ledger)
             return self._look(ledger, cancelled)
 
     def cancel(self) -> Offer | None:
@@ -200,7 +202,7 @@ class Updater:
 
     def _failed(self, offer: Offer, detail: str) -> Outcome:
         ledger = rules.fail(self._store.journal.read(), detail, patience=self._patience)
-        self._store.tidy(self._store.settle(self._write(ledger)))
+        self._store.settle(self._write(ledger))
         return Outcome(kind="failed", detail=detail, offer=offer)
 
     def _abandoned(self, offer: Offer, detail: str) -> Outcome:

@@ -27,7 +27,8 @@ def run(case: dict[str, str], *, template: Path, place: Path) -> dict[str, objec
     bench = replace(copy_of(Bench(place=template), place), figures=figures, proof=proof)
     forever = case["how_often"] == "for ever"
     deaths, broken, quiet = 0, [], False
-    for _ in range(MOST_STARTS):
+    opened_before = len(bench.openings())
+    for starts in range(1, MOST_STARTS + 1):  # noqa: B007 - told when the loop has ended
         status = start(bench, case, may_kill=forever or not deaths)
         if os.WIFSIGNALED(status):
             deaths += 1
@@ -38,6 +39,7 @@ def run(case: dict[str, str], *, template: Path, place: Path) -> dict[str, objec
         elif os.WEXITSTATUS(status) != AGAIN:
             broken.append(f"the process ended with {os.WEXITSTATUS(status)}")
             break
+    opened = len(bench.openings()) - opened_before
     if not quiet and not broken:
         # Nothing can be counted where the counting itself is killed; without that fault all is well again.
         for _ in range(MOST_STARTS):
@@ -49,7 +51,14 @@ def run(case: dict[str, str], *, template: Path, place: Path) -> dict[str, objec
     broken += bench.broken(quiet=True)
     states = bench.sink.states(bench.candidate_id)
     remove(place)
-    return {"deaths": deaths, "quiet": quiet, "broken": broken, "states": states}
+    return {
+        "starts": starts,
+        "opened": opened,
+        "deaths": deaths,
+        "quiet": quiet,
+        "broken": broken,
+        "states": states,
+    }
 
 
 def start(bench: Bench, case: dict[str, str], *, may_kill: bool) -> int:
