@@ -203,7 +203,7 @@ def usb(
         written = write_stick(
             works,
             mount=to,
-            rings=ring,
+            rings=tuple(ring),
             progress=lambda done, total: bar.update(int(1000 * done / max(1, total)) - bar.pos),
         )
     for release in written.releases:

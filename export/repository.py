@@ -173,17 +173,28 @@ class Repository:
         self.store.write_timestamp(self.signatory.sign(timestamp, by=by, dates=dates))
         return True
 
-    def check_as_station(self, *, at: Path | None = None) -> None:
-        """Read the repository, or the copy of it at ``at``, as a station does. Raises UntrustedError."""
+    def check_as_station(self, *, at: Path | None = None, rings: Iterable[str] = ()) -> None:
+        """Read the repository, or the copy of it at ``at``, as a station does.
+
+        The metadata, and every file of the newest bundle for each of ``rings``. Raises UntrustedError or
+        DeliveryError for what a station would not take.
+        """
         with TemporaryDirectory() as scratch:
             root = Path(scratch) / "root.json"
             root.write_bytes(self.store.content("1.root.json"))
-            SignedDelivery(
-                source=directory_source(at or self.directory),
-                trusted_root=root,
-                state=Path(scratch) / "state",
-                ring="any",
-            ).newest()
+            for ring in rings or ("any",):
+                station = SignedDelivery(
+                    source=directory_source(at or self.directory),
+                    trusted_root=root,
+                    state=Path(scratch) / "state",
+                    ring=ring,
+                )
+                offer = station.newest()
+                if offer is not None:
+                    into = Path(scratch) / offer.id
+                    station.fetch(
+                        offer, into=into, progress=lambda _done, _total: None, cancelled=lambda: False
+                    )
 
     def _targets(
         self, state: State, *, by: Sequence[Root], dates: Expiry, listed: Mapping[str, TargetFile]

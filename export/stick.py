@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -39,14 +39,14 @@ def write_stick(
     repository: Repository,
     *,
     mount: Path,
-    rings: Iterable[str] = (),
+    rings: tuple[str, ...] = (),
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Stick:
     """Bring the repository onto the stick at ``mount``, into its folder ``leukoscope``.
 
     Of the releases only the newest of each ring, or of the ``rings`` named. Whatever else is on the stick
     stays; in the folder, what is not needed goes. The metadata come last and the timestamp after them, so a
-    stick that is pulled out early holds what it held before. The stick is then read as a station would.
+    stick that is pulled out early holds what it held before. All of it is then read as a station would.
     Raises PublishingError, UntrustedError, OSError.
     """
     if not mount.is_dir():
@@ -74,21 +74,24 @@ def write_stick(
         _forget_others(place / TARGETS_FOLDER, set(needed))
         _forget_others(place / METADATA_FOLDER, set(metadata))
         progress(total_bytes, total_bytes)
-    repository.check_as_station(at=place)
+    repository.check_as_station(at=place, rings=_rings(state, rings))
     return Stick(place=place, releases=releases, written_bytes=total_bytes)
 
 
-def _wanted(state: State, rings: Iterable[str]) -> tuple[Release, ...]:
-    named = tuple(rings)
+def _wanted(state: State, rings: tuple[str, ...]) -> tuple[Release, ...]:
+    newest = (newest_for(state.releases, ring=ring) for ring in _rings(state, rings))
+    found = {each.release: each for each in newest if each is not None}
+    return tuple(found[each] for each in sorted(found, reverse=True))
+
+
+def _rings(state: State, named: tuple[str, ...]) -> tuple[str, ...]:
     known = sorted({ring for each in state.releases for ring in each.rings})
     if strangers := sorted(set(named) - set(known)):
         raise PublishingError(
             f"Nothing is offered to the ring {strangers[0]!r}.",
             remedy=f"Rings: {', '.join(known) or 'none'}.",
         )
-    newest = (newest_for(state.releases, ring=ring) for ring in named or known)
-    found = {each.release: each for each in newest if each is not None}
-    return tuple(found[each] for each in sorted(found, reverse=True))
+    return named or tuple(known)
 
 
 def _targets(release: Release, targets: Path) -> Iterator[str]:

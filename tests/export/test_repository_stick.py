@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge.bundle import open_bundle
-from edge.errors import DeliveryError
+from edge.errors import DeliveryError, UntrustedError
 from edge.update.filesystem import Disk
 from export.errors import PublishingError
 from export.stick import write_stick
@@ -114,6 +114,20 @@ def test_a_stick_that_is_pulled_out_holds_what_it_held(
         step += 1
     assert seen == [1] * 6, "two targets, a root, targets, snapshot, timestamp"
     assert offered(workshop.station("at last", source=mount)) == 2
+
+
+def test_a_stick_that_spoils_what_is_written_is_noticed(
+    workshop: Workshop, mount: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true_write = Disk.write
+
+    def write(self: Disk, path: Path, content: bytes) -> None:
+        spoilt = mount in path.parents and "files" in path.parts
+        true_write(self, path, b"\0" * len(content) if spoilt else content)
+
+    monkeypatch.setattr(Disk, "write", write)
+    with pytest.raises(UntrustedError, match="not what was signed"):
+        write_stick(workshop.works(), mount=mount)
 
 
 def test_a_ring_to_which_nothing_is_offered_is_named(workshop: Workshop, mount: Path) -> None:
