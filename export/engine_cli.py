@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,7 @@ from edge.engine.engine_key import (
 from edge.engine.gpu import Gpu, NoGpu, find_gpu
 from edge.engine.tensorrt_module import TensorRt, find_tensorrt
 from edge.errors import EngineError, LeukoscopeError
+from edge.update.protocol import CancelledError
 from export.errors import EngineBuildError
 from export.tensorrt import Built, build_plan
 
@@ -123,8 +125,9 @@ def engine(
             except LeukoscopeError as error:
                 failed = True
                 job.say(event="failed", reason=str(error))
-            if stopped():
-                raise typer.Exit(code=EngineBuildError.exit_code)
+            except CancelledError:
+                job.say(event="failed", reason="The build was cancelled.")
+                raise typer.Exit(code=EngineBuildError.exit_code) from None
     if failed:
         raise typer.Exit(code=EngineBuildError.exit_code)
 
@@ -147,8 +150,8 @@ class EngineJob:
     tensorrt: TensorRt
     stopped: Stopped
 
-    def build(self, *, timings: bytes = b"") -> Built:
-        """Build, and tell of it."""
+    def build(self, *, keep: Callable[[Built], None] = lambda _built: None, timings: bytes = b"") -> None:
+        """Build and ``keep``, and tell of it."""
         began = time.monotonic()
         built = build_plan(
             source=self.bundle.path(source_of(self.bundle, self.role, self.precision)),
@@ -160,8 +163,8 @@ class EngineJob:
             on_progress=lambda phase, share: self.say(event="progress", phase=phase, share=share),
             cancelled=self.stopped,
         )
+        keep(built)
         self.say(event="built", share=1.0, seconds=time.monotonic() - began, plan_bytes=len(built.plan))
-        return built
 
     def build_into(self, cache: EngineCache, *, gpu: Gpu, again: bool) -> None:
         """Build what is not there, counted before it is begun."""
@@ -178,11 +181,14 @@ class EngineJob:
         if cache.why_not(key) is None:
             self.say(event="kept", share=1.0)
             return
-        with cache.building(key):
-            built = self.build(timings=cache.timings(key))
+
+        def keep(built: Built) -> None:
             cache.store(key, built.plan)
             if built.timings:
                 cache.keep_timings(key, built.timings)
+
+        with cache.building(key):
+            self.build(keep=keep, timings=cache.timings(key))
 
     def say(self, **facts: object) -> None:
         """Print an event."""

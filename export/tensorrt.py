@@ -20,6 +20,7 @@ from edge.engine.engine_key import BuilderOptions
 from edge.engine.signature import Signature
 from edge.engine.tensorrt_module import TensorRt, TensorRtLog
 from edge.engine.untyped import Untyped
+from edge.update.protocol import Cancelled, CancelledError
 from export.errors import EngineBuildError
 from export.half_precision import use_halves
 
@@ -46,13 +47,13 @@ def build_plan(
     tensorrt: TensorRt,
     timings: bytes = b"",
     on_progress: OnProgress = lambda _phase, _share: None,
-    cancelled: Callable[[], bool] = lambda: False,
+    cancelled: Cancelled = lambda: False,
 ) -> Built:
     """Build the network in ``source`` for the machine this runs on; minutes on a small one.
 
     ``timings`` are those of an earlier build here, which make this one shorter. Raises EngineBuildError
     for a file that TensorRT does not take, a network of another shape, an accelerator that is not there,
-    and a build that fails or is cancelled.
+    and a build that fails; CancelledError when ``cancelled`` says so.
     """
     trt, log = tensorrt.module, TensorRtLog()
     builder = trt.Builder(log.logger(trt))
@@ -71,7 +72,7 @@ def build_plan(
     plan = builder.build_serialized_network(network, config)
     del halves  # the weights had to live until here
     if cancelled():
-        raise EngineBuildError(f"Building the {signature.role}'s {precision} engine was cancelled.")
+        raise CancelledError
     if plan is None:
         raise EngineBuildError(
             f"{tensorrt} cannot build the {signature.role}'s {precision} engine: {log.last}",
@@ -137,7 +138,7 @@ class Progress:
             outer = above
 
 
-def _monitor(trt: Untyped, progress: Progress, cancelled: Callable[[], bool]) -> Untyped:
+def _monitor(trt: Untyped, progress: Progress, cancelled: Cancelled) -> Untyped:
     """The object that TensorRT tells its progress, and asks whether to go on."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]

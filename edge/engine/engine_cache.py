@@ -26,6 +26,7 @@ from edge.contract.manifest import Sha256
 from edge.engine.engine_key import EngineKey
 from edge.errors import EngineError, StorageError
 from edge.update.filesystem import Disk, Filesystem, replace_file
+from edge.update.protocol import CancelledError
 
 _log = logging.getLogger(__name__)
 
@@ -141,7 +142,8 @@ class EngineCache:
     def building(self, key: EngineKey) -> Iterator[None]:
         """Count a build, which is done and stored within the block, before it is begun.
 
-        Raises EngineError where the builds are spent, or another process holds the engine.
+        One that is cancelled by CancelledError is not counted. Raises EngineError where the builds are spent,
+        or another process holds the engine.
         """
         with self._held(key):
             attempts = self._attempts(key)
@@ -151,7 +153,11 @@ class EngineCache:
                     remedy="ONNX Runtime answers instead. To try anew: leukoscope-export engine --again.",
                 )
             self._note(key, attempts.building())
-            yield
+            try:
+                yield
+            except CancelledError:
+                self._note(key, attempts)
+                raise
 
     def store(self, key: EngineKey, plan: bytes) -> None:
         """Keep ``plan``, durably and in one step. Raises StorageError."""

@@ -16,6 +16,7 @@ import pytest
 from edge.engine.engine_cache import MAX_BUILDS, Attempts, EngineCache
 from edge.engine.engine_key import BatchRange, BuilderOptions, EngineKey, options_for
 from edge.errors import EngineError, StorageError
+from edge.update.protocol import CancelledError
 from edge.update.testing import LOSSES, ForgetfulDisk, Loss
 
 KEY = EngineKey(
@@ -132,6 +133,13 @@ def test_builds_that_come_to_nothing_are_counted_too(cache: EngineCache) -> None
             raise EngineError("The builder ran out of memory.")
     with pytest.raises(EngineError, match="given up"), cache.building(KEY):
         pytest.fail("a third build was begun")
+
+
+def test_a_build_that_somebody_cancelled_is_not_counted(cache: EngineCache) -> None:
+    for _ in range(2 * MAX_BUILDS):
+        with pytest.raises(CancelledError), cache.building(KEY):
+            raise CancelledError
+    build(cache)
 
 
 def test_an_engine_that_proved_itself_starts_with_a_clean_slate(cache: EngineCache) -> None:
