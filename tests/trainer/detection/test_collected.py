@@ -133,7 +133,7 @@ def test_a_detector_of_a_person_s_own_pictures_is_judged_by_the_slides_held_out(
 
 
 def test_its_cost_in_eight_bits_is_measured_on_the_slides_held_out(voc, tmp_path, small_scenes):
-    run, few = tmp_path / "run", ["--calibration-pictures", "4", "--tuning-pictures", "4", "--ranges", "max"]
+    run, few = tmp_path / "run", ["--calibration-pictures", "8", "--tuning-pictures", "8", "--ranges", "max"]
     assert fit(voc, run, "--virtual-fields", "0", "--seed", "1").exit_code == 0
     words = ["quantize", "ptq", str(run), "--out", str(tmp_path / "int8"), "--no-search", "--budget", "100"]
     answer = CliRunner().invoke(app, [*words, *few], catch_exceptions=False)
