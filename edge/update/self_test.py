@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Final, TextIO, get_args
 
 import numpy as np
-import psutil
 from pydantic import TypeAdapter
 
 from edge.bundle import Bundle, open_bundle
+from edge.child_process import give_way
 from edge.contract.manifest import Precision
 from edge.engine.golden import check_golden, read_picture
 from edge.errors import LeukoscopeError
@@ -29,7 +29,6 @@ from edge.update.protocol import Proof
 from edge.update.proving import PREPARED
 
 MEASURED_FIELDS: Final = 30
-_LOWEST_PRIORITY: Final = 19
 
 
 def prove(bundle: Bundle, networks: Networks, *, precision: Precision) -> Proof:
@@ -65,7 +64,7 @@ def _latency_p99_ms(bundle: Bundle, networks: Networks) -> float | None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The child: prepare, say so, wait to be told, prove, say what was found."""
     wanted = _parser().parse_args(arguments)
-    _yield_to_others()
+    give_way()
     told = _listen(sys.stdin)
     try:
         bundle = open_bundle(wanted.directory)
@@ -87,14 +86,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--precision", choices=get_args(Precision), default="fp32")
     parser.add_argument("--threads", type=int, default=1, help="processor threads for the networks")
     return parser
-
-
-def _yield_to_others() -> None:
-    """Threads made from here on, the engines' among them, run when nobody else wants to."""
-    process = psutil.Process()
-    process.nice(_LOWEST_PRIORITY)
-    if psutil.LINUX:
-        process.ionice(psutil.IOPRIO_CLASS_IDLE)
 
 
 def _listen(stream: TextIO) -> threading.Event:
