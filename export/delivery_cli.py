@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from tuf.api.metadata import Root  # type: ignore[attr-defined]
@@ -35,6 +35,9 @@ RingsOption = Annotated[list[str], typer.Option("--ring", help="Ring of stations
 DaysOption = Annotated[
     list[str], typer.Option("--days", help="ROLE=DAYS: for how long that role is signed; may be given again.")
 ]
+
+_SOON_DAYS: Final = 30
+"""So long before an offline role is out of date, its renewal is asked for: people must meet for it."""
 
 
 @keys_app.command("make")
@@ -141,6 +144,13 @@ def refresh(repository: RepositoryOption, keys: KeysOption, password_file: Passw
     state = works.read()
     if state.timestamp is not None:
         typer.echo(f"Good until {state.timestamp.signed.expires:%Y-%m-%d %H:%M} UTC.")
+    for metadata, renewal in ((state.root, "rotate --role root"), (state.targets, "refresh")):
+        if metadata is not None and works.signatory.expires_in(_SOON_DAYS) > metadata.signed.expires:
+            typer.echo(
+                f"The {metadata.signed.type} is good until {metadata.signed.expires:%Y-%m-%d} alone: "
+                f"`leukoscope-export {renewal}` with its offline keys.",
+                err=True,
+            )
 
 
 @app.command("rotate")

@@ -49,11 +49,8 @@ class State:
     @property
     def releases(self) -> tuple[Release, ...]:
         """Every release that the targets list, the newest first."""
-        return () if self.targets is None else read_catalogue(self.targets.signed.targets)
-
-    def is_signed(self, role: Metadata[_Role] | None) -> bool:
-        """Whether the newest root vouches for ``role``."""
-        return role is not None and vouches(self.root.signed, role)
+        listed = {} if self.targets is None else self.targets.signed.targets
+        return read_catalogue({path: target.custom for path, target in listed.items()})
 
 
 class MetadataStore:

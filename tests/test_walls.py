@@ -61,7 +61,13 @@ IO = {"socket", "sqlite3", "paho", "fastapi", "uvicorn", "subprocess", "requests
 STARTED_BY_A_STATION = ("export/engine_cli.py",)
 PURE = ("edge/analysis", "edge/vision", "edge/contract")
 # What decides about an update asks neither disk nor clock.
-PURE_RULES = ("edge/update/rules.py", "edge/update/shadowing.py", "edge/update/trial.py")
+PURE_RULES = (
+    "edge/update/catalogue.py",
+    "edge/update/limits.py",
+    "edge/update/rules.py",
+    "edge/update/shadowing.py",
+    "edge/update/trial.py",
+)
 OUTER_WORLD = IO | {"os", "pathlib", "shutil", "tempfile", "time", "datetime", "random", "tuf"}
 
 # The rooms of the running station, of which an update's state machine knows nothing.

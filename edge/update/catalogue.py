@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from tuf.api.metadata import TargetFile  # type: ignore[attr-defined]
 
 from edge.contract.manifest import MANIFEST_NAME, Manifest, Sha256
 from edge.contract.records import Name
@@ -80,14 +79,15 @@ def file_target(sha256: str) -> str:
     return f"files/{sha256}"
 
 
-def read_catalogue(targets: Mapping[str, TargetFile]) -> tuple[Release, ...]:
-    """Every release in signed targets metadata, the newest first.
+def read_catalogue(notes: Mapping[str, object]) -> tuple[Release, ...]:
+    """Every release of signed targets metadata, the newest first.
 
-    Targets of other kinds are passed over, so that a repository may hold more than this software knows of.
-    Raises UntrustedError for a release that contradicts itself or another one, and names it.
+    ``notes`` has what was signed beside each target (its ``custom`` field), by target path. Targets of
+    other kinds are passed over, so that a repository may hold more than this software knows of. Raises
+    UntrustedError for a release that contradicts itself or another one, and names it.
     """
     found = sorted(
-        (_read_release(path, target) for path, target in targets.items() if path.startswith(_RELEASES)),
+        (_read_release(path, note) for path, note in notes.items() if path.startswith(_RELEASES)),
         key=lambda each: -each.release,
     )
     for newer, older in itertools.pairwise(found):
@@ -115,14 +115,13 @@ def refuse_other_bundle(manifest: Manifest, release: Release) -> None:
         )
 
 
-def _read_release(path: str, target: TargetFile) -> Release:
+def _read_release(path: str, note: object) -> Release:
     named = _MANIFEST_TARGET.fullmatch(path)
     if named is None:
         raise UntrustedError(
             f"The repository signs a release under the name {path[:120]!r}, which is not one of a release.",
             remedy=_PUBLISH,
         )
-    note = target.custom
     if not isinstance(note, dict):
         raise UntrustedError(f"The release {path} carries no note of its id and rings.", remedy=_PUBLISH)
     try:

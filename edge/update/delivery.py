@@ -150,7 +150,9 @@ class SignedDelivery:
             # verified and kept; what is then believed of each is the updater's own answer.
             listed = Metadata[Targets].from_file(str(self._metadata / "targets.json")).signed.targets
             known = {path: updater.get_targetinfo(path) for path in listed}
-        releases = read_catalogue({path: target for path, target in known.items() if target is not None})
+        releases = read_catalogue(
+            {path: target.custom for path, target in known.items() if target is not None}
+        )
         sync_tree(_DISK, self._metadata)  # python-tuf does not: a power cut must not bring older ones back
         keep_seen(_DISK, self._seen, moment=now if signed_at is None else max(now, signed_at))
         return _Verified(updater=updater, fetcher=fetcher, releases=releases)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Final
 
 from edge.bundle import MAX_MANIFEST_BYTES
@@ -67,7 +66,7 @@ def refuse_names(manifest: Manifest) -> None:
 
     That no name leaves the bundle's directory is the manifest's own rule.
     """
-    folders = {parent.as_posix() for name in manifest.files for parent in PurePosixPath(name).parents}
+    folders = {name[:end] for name in manifest.files for end, sign in enumerate(name) if sign == "/"}
     for name in manifest.files:
         if name == MANIFEST_NAME or name in folders or len(name.encode()) > _MAX_NAME_BYTES:
             raise UntrustedError(

@@ -109,6 +109,14 @@ def test_a_waiting_root_may_be_forgotten(lab: Lab) -> None:
         lab.run("sign", *lab.on_it)
 
 
+def test_the_timer_on_the_server_asks_for_what_only_people_can_renew(lab: Lab) -> None:
+    assert "alone" not in lab.run("refresh", *lab.on_it)
+    lab.run("rotate", *lab.on_it, "--days", "root=20")
+    said = lab.run("refresh", *lab.on_it)
+    assert "The root is good until" in said
+    assert "rotate --role root" in said
+
+
 def test_a_password_is_asked_for_twice_where_no_file_is_given(lab: Lab, tmp_path: Path) -> None:
     words = ("keys", "make", "root-9", "--keys", tmp_path / "more")
     with pytest.raises(SigningError, match="The two passwords differ"):
