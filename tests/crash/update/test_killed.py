@@ -21,7 +21,7 @@ import pytest
 from tests.conftest import REPOSITORY
 from tests.edge.update.workbench import FAILED, GOOD, PASSED, SLOW, Bench, copy_of, remove
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(600)]
 DRIVER = Path(__file__).with_name("driver.py")
 MEMORY = Path("/dev/shm")  # noqa: S108 - a file system in memory, not a place to guess names in
 STATIONS = {"good": (GOOD, PASSED), "slow": (SLOW, PASSED), "disagrees": (GOOD, FAILED)}
