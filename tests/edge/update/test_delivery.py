@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing_extensions import Self
 from edge.bundle import open_bundle
 from edge.contract.manifest import MANIFEST_NAME
 from edge.errors import DeliveryError, UntrustedError
+from edge.update.filesystem import Disk
 from edge.update.protocol import CancelledError
 from tests.edge.bundles import FILES, write_bundle
 from tests.edge.update.simulator import Simulator
@@ -132,6 +134,50 @@ def test_a_missing_trusted_root_is_named_with_the_remedy(station: Station) -> No
     station.trusted_root.unlink()
     with pytest.raises(DeliveryError, match=r"trusted root .*root\.json cannot be read.*Copy"):
         station.delivery().newest()
+
+
+def test_a_fetch_that_stops_at_any_step_leaves_only_what_is_true_and_goes_on(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before every name it gives and every sync it waits for, in turn; then the same fetch goes on."""
+    delivery = station.delivery()
+    offer = delivery.newest()
+    true_rename, true_sync = Disk.rename, Disk.sync
+    stops = 0
+    while True:
+        left = iter(range(stops))
+
+        def rename(self: Disk, source: Path, target: Path, left: Iterator[int] = left) -> None:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            true_rename(self, source, target)
+
+        def sync(self: Disk, path: Path, left: Iterator[int] = left) -> None:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            true_sync(self, path)
+
+        shutil.rmtree(station.into, ignore_errors=True)
+        with monkeypatch.context() as patched:
+            patched.setattr(Disk, "rename", rename)
+            patched.setattr(Disk, "sync", sync)
+            try:
+                fetch(delivery, offer, into=station.into)
+            except KeyboardInterrupt:
+                stopped = True
+            else:
+                stopped = False
+        if not stopped:
+            break
+        if (station.into / MANIFEST_NAME).exists():
+            assert {name: (station.into / name).read_bytes() for name in FILES} == FILES
+        else:
+            station.is_unharmed(FILES)
+        fetch(delivery, offer, into=station.into)
+        open_bundle(station.into)
+        stops += 1
+    print(f"stopped at {stops} steps")
+    assert stops > 3 * len(FILES)
 
 
 def test_a_full_disk_is_said_by_the_system_and_harms_nothing(
