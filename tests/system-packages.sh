@@ -13,6 +13,7 @@ need systemd-analyze systemd
 need udevadm udev
 need openssl openssl
 need shellcheck shellcheck
+need softhsm2-util softhsm2
 [ -z "$missing" ] && exit 0
 
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
