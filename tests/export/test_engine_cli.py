@@ -18,6 +18,7 @@ from edge.engine.testing_gpu import SIMULATED_GPU
 from edge.errors import EngineError
 from export.engine_cli import EngineJob, Stopped
 from tests.conftest import REPOSITORY
+from tests.edge.engine.simulated import in_floats_alone
 
 WITHOUT_THE_WORKSHOP = """
 import sys
@@ -47,7 +48,7 @@ def run(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 def job(precision: str = "fp32") -> EngineJob:
     return EngineJob(
-        bundle=open_bundle(starter_bundle()),
+        bundle=in_floats_alone(open_bundle(starter_bundle())),
         role="classifier",
         precision=precision,
         options=options_for("classifier"),

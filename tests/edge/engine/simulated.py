@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from edge.bundle import Bundle
 from edge.engine.device_cuda_python import CudaPythonDevice
 from edge.engine.engine_cache import EngineCache
@@ -12,6 +14,17 @@ from edge.engine.testing_gpu import SIMULATED_GPU, SimulatedGpu, cuda_python_dri
 from edge.engine.testing_tensorrt import SimulatedNetwork, simulated_tensorrt
 
 PLANS: dict[Role, bytes] = {"detector": b"the detector's plan", "classifier": b"the classifier's plan"}
+
+
+def in_floats_alone(bundle: Bundle) -> Bundle:
+    """The bundle as if it had been made with FP32 files and nothing else."""
+    manifest = bundle.manifest
+    floats = {
+        role: part.model_copy(update={"files": {"fp32": part.files["fp32"]}, "int8": None})
+        for role, part in (("detector", manifest.detector), ("classifier", manifest.classifier))
+    }
+    golden = manifest.golden.model_copy(update={"tolerance": {"fp32": manifest.golden.tolerance["fp32"]}})
+    return replace(bundle, manifest=manifest.model_copy(update={**floats, "golden": golden}))
 
 
 def simulated_runtime(cache: EngineCache, bundle: Bundle, answers: dict[Role, Answer]) -> TensorRtRuntime:

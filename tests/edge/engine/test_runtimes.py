@@ -22,12 +22,12 @@ from edge.engine.runtimes import OnnxRuntimes, TensorRtRuntime
 from edge.engine.tensorrt_module import find_tensorrt
 from edge.engine.testing import Answer
 from edge.engine.testing_gpu import SIMULATED_GPU
-from tests.edge.engine.simulated import PLANS, simulated_runtime, store_engines
+from tests.edge.engine.simulated import PLANS, in_floats_alone, simulated_runtime, store_engines
 
 
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
-    return open_bundle(starter_bundle())
+    return in_floats_alone(open_bundle(starter_bundle()))
 
 
 @pytest.fixture(scope="module")
@@ -139,19 +139,8 @@ def test_an_engine_that_fails_in_the_golden_set_is_condemned(
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp16"])
-def test_a_precision_that_the_bundle_lacks_is_named(
-    bundle: Bundle, cache: EngineCache, precision: Precision
-) -> None:
-    without = bundle.manifest.model_copy(
-        update={
-            "detector": bundle.manifest.detector.model_copy(update={"files": {"fp32": "detector.onnx"}}),
-            "classifier": bundle.manifest.classifier.model_copy(
-                update={"files": {"fp32": "classifier.onnx"}}
-            ),
-        }
-    )
-    poor = Bundle(directory=bundle.directory, manifest=without)
-    said = OnnxRuntimes(threads=1).obstacle(poor, precision)
+def test_a_precision_that_the_bundle_lacks_is_named(bundle: Bundle, precision: Precision) -> None:
+    said = OnnxRuntimes(threads=1).obstacle(bundle, precision)
     assert said == (
         "the bundle has no int8 detector and no classifier."
         if precision == "int8"

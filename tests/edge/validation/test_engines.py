@@ -19,19 +19,12 @@ from edge.errors import EngineError
 from edge.validation.engines import EngineTrials
 from edge.validation.line import Line, State
 from edge.validation.machine import Machine
-from tests.edge.engine.simulated import PLANS, simulated_runtime, store_engines
+from tests.edge.engine.simulated import PLANS, in_floats_alone, simulated_runtime, store_engines
 
 
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
-    """The starter bundle with fewer golden pictures: its checks are run often here."""
-    opened = open_bundle(starter_bundle())
-    golden = opened.manifest.golden
-    fp32_alone = {"tolerance": {"fp32": golden.tolerance["fp32"]}}
-    return replace(
-        opened,
-        manifest=opened.manifest.model_copy(update={"golden": golden.model_copy(update=fp32_alone)}),
-    )
+    return in_floats_alone(open_bundle(starter_bundle()))
 
 
 @pytest.fixture(scope="module")
