@@ -45,7 +45,7 @@ class Closeness(_Part):
         shown = agreement.shown
         return cls(
             mean=agreement.mean_difference,
-            largest=shown.largest_difference,
+            largest=shown.largest_in_reading,
             changed=shown.changed_share,
             shown=len(shown.differences),
         )

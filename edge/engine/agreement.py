@@ -57,12 +57,26 @@ class CellAnswer:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One object or cell under two runs; ``expected`` and ``found`` are what a station would have said."""
+    """One object or cell under two runs; ``expected`` and ``found`` are what a station would have said.
+
+    ``alone_by`` is for an object that one run alone gave: how far its score lies above that from which it is
+    shown, 0 where it is not shown.
+    """
 
     picture: str
     expected: str
     found: str
     value: float
+    alone_by: float | None = None
+
+    @property
+    def in_reading(self) -> float:
+        """How far apart the runs lie in what a person reads.
+
+        That is the difference itself, but for an object that one run alone gave: the other run may have held
+        it just below what is shown, so ``alone_by`` is all that is certain.
+        """
+        return self.value if self.alone_by is None else self.alone_by
 
     @property
     def agreed(self) -> bool:
@@ -90,6 +104,11 @@ class Agreement:
     def largest_difference(self) -> float:
         """Its value; 0 when nothing was compared."""
         return self.largest.value if self.largest else 0.0
+
+    @property
+    def largest_in_reading(self) -> float:
+        """The largest difference in what a person reads; 0 when nothing was compared."""
+        return max((each.in_reading for each in self.differences), default=0.0)
 
     @property
     def mean_difference(self) -> float:
@@ -175,6 +194,7 @@ def compare_detections(
                 expected=_shown(name, float(score), limits),
                 found=_shown(name, found_score, limits),
                 value=value,
+                alone_by=max(0.0, float(score) - limits[name]) if partner is None else None,
             )
         )
     for place in sorted(unpaired):
@@ -187,6 +207,7 @@ def compare_detections(
                     expected=NOTHING,
                     found=_shown(name, score, limits),
                     value=score - SCORE_FLOOR,
+                    alone_by=max(0.0, score - limits[name]),
                 )
             )
     return tuple(differences)

@@ -8,15 +8,18 @@ FP32 computes the function that was trained, in another order at most: every ans
 tolerance, those too that stay below what a station shows. A coarser precision, for which the manifest names a
 share in ``changed``, is judged by two limits:
 
-- no answer that a person would read, under either run, may differ by more than the tolerance; and
+- no answer that a person would read, under either run, may differ by more than the tolerance in what is read;
+  and
 - at most that share of each network's such answers may be read otherwise (another class, doubtful, or an
   object that came or went).
 
-Answers that neither run shows are left out there. The detector keeps the best of objects that overlap and
-holds the others down; where two are nearly as good, the least rounding exchanges them, and the score of one
-that nobody is shown jumps. Seen were jumps of 0.15 in FP16, where not one answer changed, and of 0.37 in INT8
-with half of the layers in float, where 1 of 630 did: they say nothing about whether an engine is right. The
-second limit is what a wrong engine cannot pass: a wrong scale in one layer moves many answers.
+An object that came or went differs by what its score exceeds the one from which it is shown, and an object
+that neither run shows not at all. The detector keeps the best of objects that overlap and holds the others
+down; where two are nearly as good, the least rounding exchanges them, and the score of the other jumps: by
+0.15 in FP16, where not one answer changed, and by 0.37 in INT8 with half of the layers in float, where 1 of
+630 did. Such jumps say nothing about whether an engine is right. A white cell that is lost still differs by
+far more than any tolerance. The second limit is what a wrong engine cannot pass: a wrong scale in one layer
+moves many answers.
 """
 
 from __future__ import annotations
@@ -101,7 +104,9 @@ class GoldenReport:
     @property
     def largest_difference(self) -> float:
         """Of all judged scores, probabilities, boxes and distances; see :mod:`edge.engine.agreement`."""
-        return max(each.largest_difference for each in self.judged)
+        if self.changed is None:
+            return max(each.largest_difference for each in self.judged)
+        return max(each.largest_in_reading for each in self.judged)
 
     @property
     def changed_share(self) -> float:

@@ -151,6 +151,22 @@ def test_int8_that_answers_otherwise_fails(tmp_path: Path, fault: dict[str, Any]
     assert "FAILED" in str(report)
 
 
+def test_an_object_that_barely_came_is_counted_but_one_that_clearly_came_is_a_difference(
+    tmp_path: Path,
+) -> None:
+    place = (200.0, 200.0, 260.0, 270.0)
+    barely = in_int8(tmp_path / "barely", objects=[(ObjectKind.WBC, 0.9, BOX), (ObjectKind.WBC, 0.32, place)])
+    assert barely.largest_difference == pytest.approx(0.02)
+    assert barely.changed_share == 0.5
+    assert not barely.passed, "half of the objects is more than one in twenty"
+    clearly = in_int8(
+        tmp_path / "clearly", objects=[(ObjectKind.WBC, 0.9, BOX), (ObjectKind.WBC, 0.8, place)]
+    )
+    assert clearly.largest_difference == pytest.approx(0.5)
+    lost = in_int8(tmp_path / "lost", objects=[])
+    assert lost.largest_difference == pytest.approx(0.6)
+
+
 def test_one_network_cannot_hide_behind_the_other(tmp_path: Path) -> None:
     report = in_int8(tmp_path, probabilities=(0.51, 0.49))
     assert (report.changed_share, report.agreed_share) == (1.0, 0.5)
