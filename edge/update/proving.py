@@ -11,7 +11,7 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 
 from edge.child_process import SilentError, child_process
-from edge.contract.manifest import Precision
+from edge.engine.choice import PrecisionChoice
 from edge.update.protocol import Cancelled, Proof
 
 PREPARED: Final = "prepared"
@@ -24,13 +24,15 @@ _PROGRAM: Final = (sys.executable, "-m", "edge.update.self_test")
 class ChildSelfTest:
     """Runs the self-test of a bundle in a child process of low priority, with a limit to each part.
 
-    ``prepare_s`` is how long the engines may take to be built, ``prove_s`` the golden set to run.
+    ``engines`` is where engines are kept that were built on this machine; None where none are.
+    ``prepare_s`` is how long they may take to be built, ``prove_s`` the golden set to run.
     """
 
     def __init__(
         self,
         *,
-        precision: Precision,
+        precision: PrecisionChoice,
+        engines: Path | None = None,
         threads: int,
         prepare_s: float,
         prove_s: float,
@@ -39,6 +41,8 @@ class ChildSelfTest:
     ) -> None:
         self._precision = precision
         self._program = [*program, "--precision", precision, "--threads", str(threads)]
+        if engines is not None:
+            self._program += ["--engines", str(engines)]
         self._prepare_s = prepare_s
         self._prove_s = prove_s
         self._monotonic_s = monotonic_s

@@ -24,26 +24,29 @@ from edge.child_process import give_way
 from edge.contract.manifest import Precision
 from edge.engine.golden import check_golden, read_picture
 from edge.errors import LeukoscopeError
-from edge.networks import Networks, open_networks
+from edge.networks import Networks, open_networks, prepare_networks
 from edge.update.protocol import Proof
 from edge.update.proving import PREPARED
 
 MEASURED_FIELDS: Final = 30
 
 
-def prove(bundle: Bundle, networks: Networks, *, precision: Precision) -> Proof:
+def prove(bundle: Bundle, networks: Networks) -> Proof:
     """Run the golden set on open engines and measure how long a field takes.
 
     The latency is that of a process of low priority beside a working station: it tells of a machine that is
     far too slow, not how fast the bundle will be. Raises BundleError or EngineError.
     """
     report = check_golden(
-        bundle=bundle, detector=networks.detector, classifier=networks.classifier, precision=precision
+        bundle=bundle,
+        detector=networks.detector,
+        classifier=networks.classifier,
+        precision=networks.choice.precision,
     )
     return Proof(
         passed=report.passed,
         engine=networks.detector.description,
-        precision=precision,
+        precision=networks.choice.precision,
         detail=str(report),
         latency_p99_ms=_latency_p99_ms(bundle, networks),
     )
@@ -68,10 +71,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     told = _listen(sys.stdin)
     try:
         bundle = open_bundle(wanted.directory)
-        with open_networks(bundle, threads=wanted.threads, precision=wanted.precision) as networks:
+        if wanted.engines is not None:
+            prepare_networks(bundle, engines=wanted.engines, precision=wanted.precision)
+        with open_networks(
+            bundle, threads=wanted.threads, precision=wanted.precision, engines=wanted.engines
+        ) as networks:
             print(PREPARED, flush=True)
             told.wait()
-            proof = prove(bundle, networks, precision=wanted.precision)
+            proof = prove(bundle, networks)
     except LeukoscopeError as error:
         proof = Proof(
             passed=False, engine="none", precision=wanted.precision, detail=str(error), latency_p99_ms=None
@@ -83,7 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m edge.update.self_test", description=main.__doc__)
     parser.add_argument("directory", type=Path, help="the bundle")
-    parser.add_argument("--precision", choices=get_args(Precision), default="fp32")
+    parser.add_argument("--precision", choices=("auto", *get_args(Precision)), default="auto")
+    parser.add_argument("--engines", type=Path, help="where engines are kept that were built here")
     parser.add_argument("--threads", type=int, default=1, help="processor threads for the networks")
     return parser
 

@@ -8,7 +8,8 @@ slide allows it (:func:`edge.update.rules.waits_for_slide`).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -109,26 +110,29 @@ class Serving:
         """Whether the candidate has proved itself, and has yet to run beside the active bundle."""
         return self._shadow is not None and attempt.is_ready and attempt.shadow is None
 
-    def shadowed(self, attempt: Attempt, found: ShadowResult) -> None:
+    def shadowed(self, attempt: Attempt, found: ShadowResult) -> str:
         """Keep and report what ``attempt`` showed beside the active bundle, and judge it.
 
-        Nothing where that attempt is no longer the one under way. Raises StorageError or UpdateBusyError:
-        nothing is kept then, so call again.
+        Why the candidate has failed by it; empty where it may be tried, and where that attempt is no longer
+        the one under way. Raises StorageError or UpdateBusyError: nothing is kept then, so call again.
         """
-
-        def judged(ledger: Ledger) -> Ledger:
+        fault = "" if self._shadow is None else objection(self._shadow, found)
+        with self._awaiting(attempt) as ledger:
+            if ledger is None:
+                return ""
             kept = rules.shadowed(ledger, found, told(found))
-            fault = "" if self._shadow is None else objection(self._shadow, found)
-            return rules.fail(kept, fault, patience=self._patience) if fault else kept
-
-        self._end_shadow(attempt, judged)
+            self._end(rules.fail(kept, fault, patience=self._patience) if fault else kept)
+        return fault
 
     def shadow_failed(self, attempt: Attempt, fault: str) -> None:
-        """The candidate of ``attempt`` could not answer beside the active bundle. As ``shadowed``."""
-        self._end_shadow(
-            attempt,
-            lambda ledger: rules.fail(ledger, f"beside the active bundle: {fault}", patience=self._patience),
-        )
+        """The candidate of ``attempt`` could not answer beside the active bundle: it has failed.
+
+        Nothing where that attempt is no longer the one under way. Raises as ``shadowed``.
+        """
+        with self._awaiting(attempt) as ledger:
+            if ledger is not None:
+                detail = f"beside the active bundle: {fault}"
+                self._end(rules.fail(ledger, detail, patience=self._patience))
 
     def stop(self, figures: Figures) -> None:
         """The process ends as it should: its end is not held against a bundle on trial.
@@ -148,15 +152,18 @@ class Serving:
         with self._store.lock():
             self._store.hand_over(self._store.journal.read(), sink)
 
-    def _end_shadow(self, attempt: Attempt, decide: Callable[[Ledger], Ledger]) -> None:
+    @contextmanager
+    def _awaiting(self, attempt: Attempt) -> Iterator[Ledger | None]:
+        """The ledger, locked, where ``attempt`` is under way and awaits its shadow; else None."""
         with self._store.lock():
             ledger = self._store.journal.read()
-            if ledger.attempt is None or ledger.attempt.key != attempt.key:
-                return
-            if self.awaits_shadow(ledger.attempt):
-                decided = decide(ledger)
-                self._store.journal.write(decided)
-                self._store.settle(decided)
+            current = ledger.attempt
+            same = current is not None and current.key == attempt.key and self.awaits_shadow(current)
+            yield ledger if same else None
+
+    def _end(self, ledger: Ledger) -> None:
+        self._store.journal.write(ledger)
+        self._store.settle(ledger)
 
     def _recover(self) -> Opening:
         shelf, journal = self._store.shelf, self._store.journal
@@ -180,8 +187,7 @@ class Serving:
             if opening is not None:
                 return opening
             ledger = journal.read()
-        self._store.settle(ledger)
-        return self._open_first((shelf.active, shelf.previous), "")
+        return self._open_first(self._proved(ledger), "")
 
     def _open_candidate(self, ledger: Ledger) -> Opening | None:
         """The bundle on trial, made active; None where its bytes are not what they were."""
@@ -221,13 +227,22 @@ class Serving:
         """What is proved already, while nothing can be written: a bundle on trial could not be counted."""
         shelf = self._store.shelf
         try:
-            attempt = self._store.journal.read().attempt
+            ledger = self._store.journal.read()
         except (StorageError, JournalError) as error:
             # Nobody knows whether the active bundle is on trial.
             return self._open_first((shelf.previous,), f"{problem} {error}")
+        return self._open_first(self._proved(ledger), problem)
+
+    def _proved(self, ledger: Ledger) -> tuple[str | None, str | None]:
+        """The bundle that has proved itself, and the one before it.
+
+        The links may still be those of a trial that has failed: to set them back is no part of a start, so
+        that nothing that goes wrong there keeps a station from serving. The next look for a bundle does it.
+        """
+        attempt = ledger.attempt
         if attempt is None or attempt.trial is None or attempt.state == "committed":
-            return self._open_first((shelf.active, shelf.previous), problem)
-        return self._open_first((attempt.trial.previous, attempt.trial.older), problem)
+            return self._store.shelf.active, self._store.shelf.previous
+        return attempt.trial.previous, attempt.trial.older
 
     def _begin_again(self, error: JournalError) -> Opening:
         """Without a journal nobody knows whether the active bundle was proved: the one before it was."""
