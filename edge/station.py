@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from types import TracebackType
@@ -12,6 +12,7 @@ from typing import Final
 
 from typing_extensions import Self
 
+from edge.analysis.cells import Cell
 from edge.analysis.gates import Gates
 from edge.camera.protocol import Camera
 from edge.camera.reconnecting import Reconnecting
@@ -23,6 +24,8 @@ from edge.daemon.health import BrokerState, Health, OutboxFigures
 from edge.daemon.observer import STAGES, Observer
 from edge.daemon.page_view import PageView
 from edge.daemon.problems import Problems
+from edge.daemon.second_opinion import ChildOpinions
+from edge.daemon.shadow import Shadow
 from edge.daemon.slide_desk import Origin, SlideDesk, SlideError
 from edge.daemon.timing import StageClock
 from edge.daemon.updates import RecordedReports, Updates
@@ -66,7 +69,8 @@ class Station:
         now: Callable[[], datetime],
         monotonic_s: Callable[[], float],
     ) -> None:
-        watch = TrialWatch(monotonic_s=monotonic_s)
+        self._watch = watch = TrialWatch(monotonic_s=monotonic_s)
+        self._shadow = _shadow(room)
         self._config = config
         self._outbox = outbox
         self._camera = camera
@@ -110,7 +114,7 @@ class Station:
             monotonic_s=monotonic_s,
             on_frame=self._view.see_frame,
             on_field=self._view.see_field,
-            on_analysed=lambda seconds: watch.note_field(seconds * 1000),
+            on_analysed=self._see_analysed,
             on_engine_error=watch.note_engine_error,
         )
         self._publisher = (
@@ -156,13 +160,14 @@ class Station:
                 serving=room.serving,
                 store=room.store,
                 updater=room.updater(sink=reports),
+                shadow=self._shadow,
                 every_s=room.settings.every_s,
                 watch=watch,
                 check_golden=lambda: check_golden(
                     bundle=networks.bundle,
                     detector=networks.detector,
                     classifier=networks.classifier,
-                    precision=config.engine.precision,
+                    precision=networks.choice.precision,
                 ),
                 classifier=manifest.classifier,
                 desk=self.desk,
@@ -300,6 +305,11 @@ class Station:
                 return False
         return True
 
+    def _see_analysed(self, frame: Frame, cells: Sequence[Cell], seconds: float) -> None:
+        self._watch.note_field(seconds * 1000)
+        if self._shadow is not None:
+            self._shadow.see(frame, cells)
+
     def _require_updates(self) -> Updates:
         if self._updates is None:
             raise ConfigError("This station takes no updates.", remedy="Give it an [update] table.")
@@ -346,3 +356,15 @@ class Station:
         if self._publisher is None:
             return "off"
         return self._publisher.status.broker
+
+
+def _shadow(room: UpdateRoom | None) -> Shadow | None:
+    """What runs a candidate beside the active bundle; None where the station does without."""
+    if room is None or room.settings.shadow is None:
+        return None
+    opinions = ChildOpinions(
+        precision=room.config.engine.precision,
+        open_s=room.settings.prepare_s,
+        field_s=room.settings.prove_s,
+    )
+    return Shadow(fields=room.settings.shadow.fields, open_opinion=opinions)

@@ -72,7 +72,7 @@ class Observer:
         monotonic_s: Callable[[], float],
         on_frame: Callable[[Frame, str | None], None],
         on_field: Callable[[CountedField], None],
-        on_analysed: Callable[[float], None],
+        on_analysed: Callable[[Frame, Sequence[Cell], float], None],
         on_engine_error: Callable[[str], None],
     ) -> None:
         self._frames = frames
@@ -182,7 +182,7 @@ class Observer:
         self._problems.clear(ANALYSIS)
         analysis_s = self._monotonic_s() - begun_s
         self._clock.note(ANALYSIS, analysis_s)
-        self._on_analysed(analysis_s)
+        self._on_analysed(field.frame, cells, analysis_s)
         fresh = not_yet_counted(cells, field.accepted.covered_px)
         self._analysed.put(_AnalysedField(field=field, cells=fresh, analysis_s=analysis_s))
 

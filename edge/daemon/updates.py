@@ -12,14 +12,16 @@ from edge.bundle import read_manifest
 from edge.contract.manifest import Classifier
 from edge.contract.records import DurableRecord, Key, SlideRecord, UpdateRecord
 from edge.daemon.problems import Problems
+from edge.daemon.shadow import Shadow
 from edge.daemon.slide_desk import SlideDesk
 from edge.engine.golden import GoldenReport
 from edge.errors import BundleError, EngineError, LeukoscopeError, StorageError
 from edge.update import rules
 from edge.update.journal import JournalError
 from edge.update.protocol import Cancelled
-from edge.update.rules import Report
+from edge.update.rules import Attempt, Report
 from edge.update.serving import Opening, Serving
+from edge.update.shadowing import told
 from edge.update.store import UpdateBusyError, UpdateStore
 from edge.update.trial import TrialWatch
 from edge.update.updater import Outcome, Updater
@@ -57,6 +59,7 @@ class RecordedReports:
                 release=report.release,
                 attempt=report.attempt,
                 detail=report.detail,
+                shadow=report.shadow,
             )
 
         self.outbox.append_once(build, subject=UPDATES, name=report.key)
@@ -66,6 +69,7 @@ class Updates:
     """Watches the bundle that this process opened, and says when another one is to be opened.
 
     ``updater`` brings and proves bundles, in a thread of its own, every ``every_s`` and when it is told to.
+    ``shadow`` runs a proved one beside the active bundle, where the station wants that.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class Updates:
         serving: Serving,
         store: UpdateStore,
         updater: Updater,
+        shadow: Shadow | None,
         every_s: float,
         watch: TrialWatch,
         check_golden: Callable[[], GoldenReport],
@@ -89,6 +94,7 @@ class Updates:
         self._serving = serving
         self._store = store
         self._updater = updater
+        self._shadow = shadow
         self._every_s = every_s
         self._watch = watch
         self._check_golden = check_golden
@@ -152,6 +158,8 @@ class Updates:
     def stop(self, timeout_s: float) -> None:
         """End; a bundle on trial is not blamed for it."""
         self._stopping.set()
+        if self._shadow is not None and not self._shadow.stop(timeout_s):
+            _log.warning("the candidate beside the active bundle does not come to an end")
         if self._looking is not None:
             self._looking.join(timeout_s)
         try:
@@ -177,6 +185,11 @@ class Updates:
     def _ready(self) -> str:
         """Why to start anew for a proved candidate; empty while there is none, or it has to wait."""
         attempt = self._store.journal.read().attempt
+        if self._shadow is not None:
+            if attempt is not None and self._serving.awaits_shadow(attempt):
+                self._follow_shadow(attempt, self._shadow)
+                return ""
+            self._shadow.stop(0)
         if attempt is None or not attempt.is_ready:
             self.told = "" if attempt is None else f"An update is {attempt.state.replace('_', '-')}."
             return ""
@@ -191,6 +204,20 @@ class Updates:
             return ""
         return f"{candidate.name} release {candidate.release} has proved itself and begins its trial"
 
+    def _follow_shadow(self, attempt: Attempt, shadow: Shadow) -> None:
+        end = shadow.follow(attempt.key, bundle=self._store.shelf.place(attempt.offer.id))
+        self.told = f"A new bundle runs beside the active one: {shadow.progress}."
+        if end is None:
+            return
+        fault = end.fault
+        if end.found is not None:
+            _log.info("the new bundle has run %s", told(end.found))
+            fault = self._serving.shadowed(attempt, end.found)
+        else:
+            self._serving.shadow_failed(attempt, fault)
+        if fault:
+            self._failed(fault)
+
     def _look(self) -> None:
         stopped: Cancelled = self._stopping.is_set
         try:
@@ -204,10 +231,13 @@ class Updates:
 
     def _tell(self, outcome: Outcome) -> None:
         if outcome.kind == "failed":
-            self._problems.raise_(UPDATES, f"An update failed, and nothing has changed: {outcome.detail}")
+            self._failed(outcome.detail)
         else:
             self._problems.clear(UPDATES)
         _log.info("update: %s (%s)", outcome.kind, outcome.detail)
+
+    def _failed(self, detail: str) -> None:
+        self._problems.raise_(UPDATES, f"An update failed, and nothing has changed: {detail}")
 
 
 def _cells(latest: SlideRecord | None) -> int:

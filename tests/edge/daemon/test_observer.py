@@ -87,7 +87,7 @@ class Bench:
             monotonic_s=time.monotonic,
             on_frame=lambda frame, refusal: self.seen.append((frame.index, refusal)),
             on_field=self.counted.append,
-            on_analysed=self.analysed_s.append,
+            on_analysed=lambda _frame, _cells, seconds: self.analysed_s.append(seconds),
             on_engine_error=self.engine_errors.append,
         )
 
