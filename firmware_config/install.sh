@@ -183,6 +183,7 @@ if has_role station; then
     put 0644 "$here/99-leukoscope-stick.rules" /etc/udev/rules.d/99-leukoscope-stick.rules
     put 0755 "$here/leukoscope-stick" "$prefix/libexec/leukoscope-stick"
     put_unit leukoscope-station.service
+    put_unit leukoscope-stick-mount@.service
     put_unit leukoscope-stick@.service
     on_machine udevadm control --reload
     on_machine udevadm trigger --subsystem-match=video4linux

@@ -34,6 +34,7 @@ def files_in(root: Path) -> dict[str, bytes]:
                 "etc/udev/rules.d/99-leukoscope-camera.rules",
                 "etc/udev/rules.d/99-leukoscope-stick.rules",
                 "etc/systemd/system/leukoscope-station.service",
+                "etc/systemd/system/leukoscope-stick-mount@.service",
                 "etc/systemd/system/leukoscope-stick@.service",
                 "opt/leukoscope/libexec/leukoscope-stick",
             },
@@ -93,8 +94,8 @@ def test_the_units_follow_the_prefix(tmp_path: Path, install: Install) -> None:
     units = tmp_path / "etc/systemd/system"
     assert "ExecStart=/srv/leuko/bin/leukoscope-edge" in (units / "leukoscope-station.service").read_text()
     assert [each for each in units.iterdir() if "/opt/leukoscope" in each.read_text()] == []
-    stick = (units / "leukoscope-stick@.service").read_text()
-    mounting = re.search(r"(?m)^ExecStartPre=\+(\S+) mount", stick)
+    stick = (units / "leukoscope-stick-mount@.service").read_text()
+    mounting = re.search(r"(?m)^ExecStart=(\S+) mount", stick)
     assert mounting is not None
     assert (tmp_path / mounting.group(1).lstrip("/")).stat().st_mode & 0o111 == 0o111
 
