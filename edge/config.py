@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from edge.analysis.gates import GateSettings
 from edge.camera.settings import CameraSettings
 from edge.config_path import ConfigPath
-from edge.contract.manifest import Precision
 from edge.contract.records import Name
+from edge.engine.choice import PrecisionChoice
 from edge.errors import ConfigError
 from edge.outbox.settings import MqttSettings, OutboxLimits
 from edge.toml_lines import KeyLines
@@ -40,7 +40,9 @@ class EngineSettings(_Part):
     threads: Annotated[
         int, Field(ge=0, le=64, description="processor threads for the networks; 0 = all but one")
     ] = 0
-    precision: Annotated[Precision, Field(description="which of the bundle's files to run")] = "fp32"
+    precision: Annotated[
+        PrecisionChoice, Field(description="auto = the best that proves itself here; fp32, fp16 or int8")
+    ] = "auto"
 
 
 class PageSettings(_Part):
@@ -92,6 +94,11 @@ class StationConfig(_Part):
     mqtt: Annotated[MqttSettings | None, Field(description="left out: results stay in the outbox")] = None
     page: PageSettings = PageSettings()
     update: Annotated[UpdateSettings | None, Field(description="left out: no updates")] = None
+
+    @property
+    def engines_dir(self) -> Path:
+        """Where engines are kept that were built on this machine."""
+        return self.state_dir / "engines"
 
 
 def load_config(path: Path) -> StationConfig:

@@ -138,12 +138,14 @@ def _engine(config: StationConfig, opened: list[Bundle]) -> Finding:
             remedy="Mend the bundle first.",
         )
     engine = config.engine
-    with open_networks(opened[0], threads=engine.threads, precision=engine.precision) as networks:
+    with open_networks(
+        opened[0], threads=engine.threads, precision=engine.precision, engines=config.engines_dir
+    ) as networks:
         report = check_golden(
             bundle=opened[0],
             detector=networks.detector,
             classifier=networks.classifier,
-            precision=engine.precision,
+            precision=networks.choice.precision,
         )
     return Finding(
         part="engine",

@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from edge.analysis.field import FieldAnalyzer
 from edge.bundle import Bundle
-from edge.contract.manifest import Precision
-from edge.engine.choice import SMALLEST_FIRST, EngineChoice, Pair, Runtime, choose
+from edge.engine.choice import SMALLEST_FIRST, EngineChoice, Pair, PrecisionChoice, Runtime, choose
 from edge.engine.engine_build import BuildEvent, build_engines
 from edge.engine.engine_cache import EngineCache
 from edge.engine.gpu import NoGpu, find_gpu
@@ -20,8 +18,6 @@ from edge.engine.onnxruntime import classifier_engine, detector_engine
 from edge.engine.protocol import Engine
 from edge.engine.runtimes import ONNX_RUNTIME, OnnxRuntimes, TensorRtRuntime
 from edge.update.protocol import Cancelled
-
-PrecisionChoice = Precision | Literal["auto"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import datetime, timezone
 from types import FrameType
 from typing import Final
@@ -84,23 +84,27 @@ def _open_networks(
 
     One on trial whose engines cannot be loaded goes back at once: no restart would mend it.
     """
-    engine = config.engine
     if room is None:
         opening = Opening(bundle=open_bundle(config.bundle or starter_bundle()))
-        return opening, stack.enter_context(
-            open_networks(opening.bundle, threads=engine.threads, precision=engine.precision)
-        )
+        return opening, stack.enter_context(_networks(config, opening))
     while True:
         opening = room.serving.recover()
         try:
-            return opening, stack.enter_context(
-                open_networks(opening.bundle, threads=engine.threads, precision=engine.precision)
-            )
+            return opening, stack.enter_context(_networks(config, opening))
         except EngineError as error:
             if opening.on_trial is None:
                 raise
             _log.error("the bundle on trial goes back: %s", error)
             room.serving.observe(Figures.failed(str(error)))
+
+
+def _networks(config: StationConfig, opening: Opening) -> AbstractContextManager[Networks]:
+    return open_networks(
+        opening.bundle,
+        threads=config.engine.threads,
+        precision=config.engine.precision,
+        engines=config.engines_dir,
+    )
 
 
 def run_station(config: StationConfig, *, exit_when_finished: bool) -> None:

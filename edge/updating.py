@@ -45,6 +45,7 @@ class UpdateRoom:
             delivery=self._delivery(source or self._source()),
             self_test=ChildSelfTest(
                 precision=self.config.engine.precision,
+                engines=self.config.engines_dir,
                 threads=self.config.engine.threads,
                 prepare_s=self.settings.prepare_s,
                 prove_s=self.settings.prove_s,

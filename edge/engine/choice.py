@@ -28,6 +28,9 @@ SMALLEST_FIRST: Final[tuple[Precision, ...]] = ("int8", "fp16", "fp32")
 FASTER: Final = 0.9
 """Smaller numbers must save a tenth of the time on a processor; less is noise."""
 
+PrecisionChoice = Precision | Literal["auto"]
+"""A precision by name, or what proves itself best on this machine."""
+
 Outcome = Literal["chosen", "refused", "not tried"]
 
 

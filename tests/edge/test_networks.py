@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from edge.bundle import Bundle, open_bundle, starter_bundle
+from edge.engine.choice import PrecisionChoice
 from edge.engine.engine_build import BuildEvent
 from edge.engine.gpu import NoGpu, find_gpu
 from edge.engine.testing_gpu import SIMULATED_GPU
 from edge.errors import EngineError
-from edge.networks import PrecisionChoice, open_networks, prepare_networks
+from edge.networks import open_networks, prepare_networks
 
 
 @pytest.fixture(scope="module")
