@@ -1,7 +1,7 @@
 """What INT8 saves in a bundle: time and size, the engine alone and the whole analysis, FP32 and INT8 in turn.
 
     leukoscope-export bundle ... --detector-int8 FILE --classifier-int8 FILE --out BUNDLE
-    python benchmarks/export.py BUNDLE --frames ../shared/data/bccd/JPEGImages
+    python benchmarks/bundle.py BUNDLE --frames ../shared/data/bccd/JPEGImages
 
 Every ratio is of one run: the same pictures, threads and process, one precision after the other for each
 picture. On a processor INT8 pays where it has instructions for products of bytes (VNNI, SDOT): the table
