@@ -100,6 +100,14 @@ def assemble(
             classifier=ingredients.classifier_facts,
             sources=joined_sources(ingredients.detector_facts.sources, ingredients.classifier_facts.sources),
             sizes_bytes={each.name: each.stat().st_size for each in sorted(site.glob("*.onnx"))},
+            int8={
+                role: made
+                for role, made in (
+                    ("detector", ingredients.detector_int8),
+                    ("classifier", ingredients.classifier_int8),
+                )
+                if made is not None
+            },
         )
         (site / MODEL_CARD_NAME).write_text(card, "utf-8")
         _write_manifest(site, _manifest(ingredients, detector, classifier, golden, site=site))

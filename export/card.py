@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Final
 
-from edge.contract.manifest import Confusion, DataSource, Metric
+from edge.contract.manifest import Confusion, DataSource, Metric, Quantization
 from trainer.facts import ClassifierFacts, DetectorFacts
 
 NOT_FOR_DIAGNOSIS: Final = (
@@ -41,8 +42,12 @@ def model_card(
     classifier: ClassifierFacts,
     sources: tuple[DataSource, ...],
     sizes_bytes: Mapping[str, int],
+    int8: Mapping[str, Quantization] = MappingProxyType({}),
 ) -> str:
-    """The card as Markdown. The same facts give the same text: it holds no date and no machine."""
+    """The card as Markdown; ``int8`` tells of the networks that have an INT8 file, by role.
+
+    The same facts give the same text: it holds no date and no machine.
+    """
     parts = [
         f"# Model card: {name}, release {release}",
         NOT_FOR_DIAGNOSIS,
@@ -71,12 +76,27 @@ def model_card(
         _honesty(classifier),
         f"Validated on {classifier.confusion.measured_on}; rows are the true class, columns the answer:",
         _confusion(classifier.confusion),
+        *_in_eight_bits(int8),
         "## Limits",
         _list((*detector.limits, *classifier.limits, *_COMMON_LIMITS)),
         "## How it was made",
         _HOW_IT_WAS_MADE,
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _in_eight_bits(made: Mapping[str, Quantization]) -> list[str]:
+    if not made:
+        return []
+    parts = ["## In eight bits"]
+    for role, each in sorted(made.items()):
+        kept = len(each.kept_float)
+        parts.append(
+            f"The {role}: {each.layers - kept} of {each.layers} layers, {each.method} on "
+            f"{each.calibration_pictures} pictures ({each.calibrated_on}). What it loses against FP32:"
+        )
+        parts.append(_metrics(each.cost) if each.cost else "Not known: nothing was held out.")
+    return parts
 
 
 def _what_it_is(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge.contract.manifest import DataSource, Metric
+from edge.contract.manifest import DataSource, Metric, Quantization
 from export.card import model_card
 from export.testing import classifier_facts, detector_facts
 
@@ -83,3 +83,21 @@ def test_a_bar_in_a_name_does_not_break_the_table() -> None:
         sizes_bytes={},
     )
     assert "| A\\|B C | 1 | MIT | x |" in text
+
+
+def test_what_eight_bits_cost_stands_in_the_card() -> None:
+    made = Quantization(
+        method="ranges by percentile",
+        calibration_sha256="0" * 64,
+        calibration_pictures=80,
+        calibrated_on="training frames",
+        layers=62,
+        kept_float=("stem",),
+        cost=(detector_facts().metrics[0].model_copy(update={"name": "mAP50 lost by INT8", "value": 0.002}),),
+    )
+    facts = {"detector": detector_facts(), "classifier": classifier_facts()}
+    told = {"name": "probe", "release": 1, "software": "leukoscope 0", "sources": (), "sizes_bytes": {}}
+    text = model_card(**facts, **told, int8={"detector": made})
+    assert "The detector: 61 of 62 layers, ranges by percentile on 80 pictures (training frames)" in text
+    assert "| mAP50 lost by INT8 | 0.002 |" in text
+    assert "In eight bits" not in model_card(**facts, **told)
