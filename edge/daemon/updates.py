@@ -134,7 +134,7 @@ class Updates:
                 self._follow()
             except UpdateBusyError:
                 pass  # A command is at work on them, and the next tick is soon.
-            except (StorageError, JournalError) as error:
+            except (BundleError, StorageError, JournalError) as error:
                 self._problems.raise_(UPDATES, str(error))
         self._ticks += 1
 
