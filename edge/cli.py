@@ -22,6 +22,7 @@ from edge.networks import open_networks
 from edge.offline import JsonLine, analyze_images, classify_images, write_lines
 from edge.running import run_station
 from edge.update_cli import app as update_commands
+from edge.validate import app as validate_commands
 
 _NOT_FOR_DIAGNOSIS = "Leukoscope helps a morphologist look. It is not for diagnosis."
 
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 
 app.add_typer(update_commands)
+app.add_typer(validate_commands, name="validate")
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", help="The station's TOML file.", show_default=False)
