@@ -19,6 +19,7 @@ from edge.camera.reconnecting import Reconnecting
 from edge.config import StationConfig
 from edge.contract.records import Command, HealthRecord, StateRecord
 from edge.daemon.capture import CAPTURE, Capture
+from edge.daemon.engine_builder import EngineBuilder
 from edge.daemon.handover import Handover
 from edge.daemon.health import BrokerState, Health, OutboxFigures
 from edge.daemon.observer import STAGES, Observer
@@ -30,9 +31,10 @@ from edge.daemon.slide_desk import Origin, SlideDesk, SlideError
 from edge.daemon.timing import StageClock
 from edge.daemon.updates import RecordedReports, Updates
 from edge.engine.golden import check_golden
+from edge.engine.runtimes import ONNX_RUNTIME
 from edge.errors import CameraError, ConfigError, StorageError
 from edge.frame import Frame
-from edge.networks import Networks
+from edge.networks import Networks, prepare_networks
 from edge.outbox.publisher import Publisher
 from edge.outbox.store import Outbox
 from edge.update.serving import Opening
@@ -131,11 +133,21 @@ class Station:
                     software=SOFTWARE,
                     bundle=manifest.id,
                     engine=engine,
+                    engine_choice=networks.choice.reason,
                 ),
                 on_command=self.obey,
             )
             if config.mqtt is not None
             else None
+        )
+        self._builds_engines = networks.choice.runtime == ONNX_RUNTIME
+        self._engines = EngineBuilder(
+            build=lambda cancelled: prepare_networks(
+                networks.bundle,
+                engines=config.engines_dir,
+                precision=config.engine.precision,
+                cancelled=cancelled,
+            )
         )
         self._health = Health(
             site=config.site,
@@ -197,8 +209,13 @@ class Station:
 
     @property
     def restart(self) -> str:
-        """Why this run is to end and another to begin, with another bundle; empty where it goes on."""
-        return "" if self._updates is None else self._updates.restart
+        """Why this run is to end and another to begin, with other networks; empty where it goes on."""
+        if self._updates is not None and self._updates.restart:
+            return self._updates.restart
+        # A differential is that of one engine: an open slide with cells is ended first.
+        if self._engines.built and not self.desk.counted_cells:
+            return "engines were built for this machine"
+        return ""
 
     @property
     def finished(self) -> bool:
@@ -242,6 +259,8 @@ class Station:
         except BaseException:
             self._stop()
             raise
+        if self._builds_engines:
+            self._engines.start()
         self._watchdog.ready()
         return self
 
@@ -324,6 +343,7 @@ class Station:
             _log.warning("the analysis does not come to an end")
         if self._updates is not None:
             self._updates.stop(_STOP_S)
+        self._engines.stop(_STOP_S)
         if self._publisher is not None:
             self._publisher.stop(_STOP_S)
         if self._page is not None:
@@ -364,6 +384,7 @@ def _shadow(room: UpdateRoom | None) -> Shadow | None:
         return None
     opinions = ChildOpinions(
         precision=room.config.engine.precision,
+        engines=room.config.engines_dir,
         open_s=room.settings.prepare_s,
         field_s=room.settings.prove_s,
     )

@@ -253,6 +253,7 @@ class HealthRecord(_Message):
 class StateRecord(_Message):
     """Retained: the birth of a station's connection, or, left behind as its Will, its absence.
 
+    ``engine`` is the runtime and precision that serve, ``engine_choice`` why these serve on this machine.
     ``first_pending`` names, by boot, the first sequence that the station still holds: what lies before it
     was acknowledged, or given up, and will not come again. So a collector that begins with an empty
     database does not wait for ever for records that an earlier one took.
@@ -266,6 +267,7 @@ class StateRecord(_Message):
     software: str
     bundle: str
     engine: str
+    engine_choice: str = ""
     first_pending: Mapping[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = {}
 
 

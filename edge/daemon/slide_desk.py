@@ -87,6 +87,12 @@ class SlideDesk:
         """Whether fields are being counted."""
         return self._session is not None
 
+    @property
+    def counted_cells(self) -> int:
+        """How many cells the open slide has; 0 where none is open."""
+        latest = self.latest
+        return sum(latest.objects.values()) if self.is_open and latest is not None else 0
+
     def open(self, slide: str | None) -> str:
         """Begin a slide, closing the one before; named after the time where ``slide`` is None.
 

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from edge.bundle import read_manifest
 from edge.contract.manifest import Classifier
-from edge.contract.records import DurableRecord, Key, SlideRecord, UpdateRecord
+from edge.contract.records import DurableRecord, Key, UpdateRecord
 from edge.daemon.problems import Problems
 from edge.daemon.shadow import Shadow
 from edge.daemon.slide_desk import SlideDesk
@@ -195,7 +195,7 @@ class Updates:
             return ""
         candidate = read_manifest(self._store.shelf.place(attempt.offer.id))
         waits = rules.waits_for_slide(
-            counted_cells=_cells(self._desk.latest) if self._desk.is_open else 0,
+            counted_cells=self._desk.counted_cells,
             slide_classes=self._classifier.classes,
             candidate_classes=candidate.classifier.classes,
         )
@@ -238,8 +238,3 @@ class Updates:
 
     def _failed(self, detail: str) -> None:
         self._problems.raise_(UPDATES, f"An update failed, and nothing has changed: {detail}")
-
-
-def _cells(latest: SlideRecord | None) -> int:
-    """How many cells the open slide has."""
-    return 0 if latest is None else sum(latest.objects.values())
