@@ -18,8 +18,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from edge.analysis.comparison import Sighting, TwoReadings
 from edge.child_process import Child, SilentError, child_process
-from edge.contract.manifest import Precision
 from edge.contract.records import MAX_RECORD_BYTES
+from edge.engine.choice import PrecisionChoice
 from edge.errors import EngineError
 from edge.frame import Pixels
 from edge.update.protocol import Cancelled
@@ -77,13 +77,22 @@ ANSWER: Final[TypeAdapter[Answer]] = TypeAdapter(Answer)
 class ChildOpinions:
     """Opens candidates, each in a child process of low priority with one thread for its networks.
 
-    ``open_s`` is how long its networks may take to be loaded, ``field_s`` one field.
+    ``engines`` is where engines are kept that were built on this machine; None where none are. ``open_s`` is
+    how long its networks may take to be loaded, ``field_s`` one field.
     """
 
     def __init__(
-        self, *, precision: Precision, open_s: float, field_s: float, program: Sequence[str] = _PROGRAM
+        self,
+        *,
+        precision: PrecisionChoice,
+        engines: Path | None = None,
+        open_s: float,
+        field_s: float,
+        program: Sequence[str] = _PROGRAM,
     ) -> None:
         self._program = [*program, "--precision", precision]
+        if engines is not None:
+            self._program += ["--engines", str(engines)]
         self._open_s = open_s
         self._field_s = field_s
 

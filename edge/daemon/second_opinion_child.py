@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     threading.Thread(target=_listen, args=(sys.stdin.buffer, fields), name="parent", daemon=True).start()
     try:
         bundle = open_bundle(wanted.directory)
-        with open_networks(bundle, threads=1, precision=wanted.precision) as networks:
+        with open_networks(bundle, threads=1, precision=wanted.precision, engines=wanted.engines) as networks:
             _say(Answer())
             while True:
                 field = fields.get(_WAIT_S)
@@ -66,7 +66,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m edge.daemon.second_opinion_child", description=main.__doc__
     )
     parser.add_argument("directory", type=Path, help="the bundle")
-    parser.add_argument("--precision", choices=get_args(Precision), default="fp32")
+    parser.add_argument("--precision", choices=("auto", *get_args(Precision)), default="auto")
+    parser.add_argument("--engines", type=Path, help="where engines are kept that were built here")
     return parser
 
 

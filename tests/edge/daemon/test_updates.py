@@ -123,19 +123,15 @@ class Run:
         )
         self.updates.start()
 
-    def seconds(self, count=5):
-        """Five seconds are enough for the journal to be read once."""
+    def seconds(self, count=6):
+        """So many seconds, and in each a look for a newer bundle to its end, where one begins.
+
+        The journal is read at least once while nothing else has it.
+        """
         for _ in range(count):
             self.now_s += 1
             self.updates.tick()
-
-    def looked(self):
-        """A look for a newer bundle, to its end."""
-        self.updates.tick()
-        for thread in threading.enumerate():
-            if thread.name == "updates":
-                thread.join(WAIT_S)
-        self.seconds()
+            await_threads("updates")
 
     def serves(self, fields, latency_ms=100.0):
         for _ in range(fields):
@@ -153,9 +149,7 @@ class Run:
         for _ in range(fields):
             self.shadow.see(FRAME, ())
             assert opinions.asked.acquire(timeout=WAIT_S)
-        for thread in threading.enumerate():
-            if thread.name == "shadow":
-                thread.join(WAIT_S)
+        await_threads("shadow")
         self.seconds()
 
     @property
@@ -169,6 +163,12 @@ class Run:
 
     def states(self):
         return [each.state for each in self.records() if each.candidate == self.bench.candidate_id]
+
+
+def await_threads(name):
+    for thread in threading.enumerate():
+        if thread.name == name:
+            thread.join(WAIT_S)
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +214,7 @@ def proved(bench):
 def test_a_newer_bundle_is_found_at_the_start_proved_and_asks_for_a_new_run(run, bench):
     first = run()
     assert (first.on_trial, first.updates.restart, first.updates.told) == (False, "", "")
-    first.looked()
+    first.seconds()
     assert first.updates.restart == "probe release 5 has proved itself and begins its trial"
     assert first.states() == WAY
     assert {each.stamp.bundle for each in first.records()[-4:]} == {bench.old_id}
@@ -224,16 +224,16 @@ def test_a_newer_bundle_is_found_at_the_start_proved_and_asks_for_a_new_run(run,
 
 def test_it_looks_again_when_its_time_has_come_or_when_it_is_told_to(run, bench):
     here = run(proof=FAILED)
-    here.looked()
+    here.seconds()
     assert len(here.self_test.bundles) == 1
     here.seconds(20)
     assert len(here.self_test.bundles) == 1
     here.now_s += EVERY_S
-    here.looked()
+    here.seconds()
     assert len(here.self_test.bundles) == 2
     bench.updater().forgive(bench.candidate_id)
     here.updates.look()
-    here.looked()
+    here.seconds()
     assert len(here.self_test.bundles) == 3
 
 
@@ -250,14 +250,14 @@ def test_it_does_not_look_twice_at_a_time(run, proved):
     here.updates.look()
     here.updates.look()
     held.set()
-    here.looked()
+    here.seconds()
     assert len(begun) == 1
     assert here.problems.standing() == ("Enough was seen.",)
 
 
 def test_a_candidate_that_fails_is_told_and_a_later_look_that_does_not_clears_it(run):
     here = run(proof=FAILED)
-    here.looked()
+    here.seconds()
     assert here.states() == [*WAY, "rolled_back"]
     (problem,) = here.problems.standing()
     assert problem.startswith("An update failed, and nothing has changed:")
@@ -265,14 +265,14 @@ def test_a_candidate_that_fails_is_told_and_a_later_look_that_does_not_clears_it
     assert (here.updates.restart, here.updates.told) == ("", "")
     here.self_test.proof = replace(FAILED, passed=True)
     here.now_s += EVERY_S
-    here.looked()
+    here.seconds()
     assert here.problems.standing() == ()
 
 
 def test_a_candidate_that_is_ready_waits_for_the_end_of_a_slide_that_has_cells(run):
     here = run()
     here.count()
-    here.looked()
+    here.seconds()
     assert here.updates.restart == ""
     assert here.updates.told == (
         "A new bundle waits for the slide's end: the open slide has 1 cells of the bundle that counts it."
@@ -287,7 +287,7 @@ def test_a_bundle_on_trial_stays_after_enough_fields_and_that_is_recorded_once(r
     assert here.on_trial
     here.serves(49)
     here.seconds()
-    assert here.updates.told == "A new bundle is on trial: 49 fields, 1 s of service"
+    assert here.updates.told == "A new bundle is on trial: 49 fields, 6 s of service"
     here.serves(1)
     here.seconds(50)
     assert (here.updates.told, here.updates.restart) == ("", "")
@@ -329,7 +329,7 @@ def test_an_end_in_a_trial_is_not_held_against_the_bundle(run, proved):
         here.seconds()
         here.updates.stop(WAIT_S)
     assert here.attempt.trial.deaths == 0
-    assert here.attempt.trial.served_s == 5 * (PATIENCE.deaths + 1)
+    assert here.attempt.trial.served_s == 6 * (PATIENCE.deaths + 1)
 
 
 def test_the_latency_of_an_active_bundle_is_kept_for_the_next_trial(run, bench):
@@ -342,7 +342,7 @@ def test_the_latency_of_an_active_bundle_is_kept_for_the_next_trial(run, bench):
 def test_a_cancelled_candidate_is_not_tried(run, bench):
     here = run()
     here.count()
-    here.looked()
+    here.seconds()
     here.updates.cancel()
     here.seconds()
     assert here.states() == [*WAY, "idle"]
