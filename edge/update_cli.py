@@ -98,10 +98,15 @@ def _told(store: UpdateStore, ledger: Ledger, *, base: Path) -> list[str]:
         installed = " (installed with the software)" if bundle is None else ""
         return f"{manifest.name} release {manifest.release}, {manifest.id[:12]}{installed}"
 
-    lines = [f"active    {named(store.shelf.active)}"]
-    if store.shelf.active is not None:
-        lines.append(f"before    {named(store.shelf.previous)}")
-    if (attempt := ledger.attempt) is not None:
+    active, previous = store.shelf.active, store.shelf.previous
+    attempt = ledger.attempt
+    if attempt is not None and attempt.state == "rolled_back" and attempt.trial is not None:
+        # The links follow at the next look; the station opens what the journal says.
+        active, previous = attempt.trial.previous, attempt.trial.older
+    lines = [f"active    {named(active)}"]
+    if active is not None:
+        lines.append(f"before    {named(previous)}")
+    if attempt is not None:
         offer = attempt.offer
         state = "proved, waits for the station" if attempt.is_ready else attempt.state.replace("_", "-")
         lines.append(f"under way {offer.name} release {offer.release}, {offer.id[:12]}: {state}")
