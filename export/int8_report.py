@@ -12,15 +12,14 @@ from typing_extensions import Self
 from edge.contract.manifest import Metric, Quantization, Sha256
 from edge.engine.agreement import Agreement
 from export.errors import GraphError
-from export.limits import GOLDEN_CHANGED, GOLDEN_TOLERANCE
 from export.quantize import Ranges
 from export.replaced import replaced
 from trainer.quantization.report import PTQ_BUDGET_POINTS, Judgement
 
-_MARGIN: Final = 0.5
-DIFFERENCE_LIMIT: Final = _MARGIN * GOLDEN_TOLERANCE["int8"]
-CHANGED_LIMIT: Final = _MARGIN * GOLDEN_CHANGED["int8"]
-"""Half of what a golden set allows: what just keeps to its limits on some pictures fails them on others."""
+DIFFERENCE_LIMIT: Final = 0.125
+CHANGED_LIMIT: Final = 0.025
+"""Inside of what a golden set allows (:mod:`export.limits`): what just keeps to its limits on some pictures
+fails them on others."""
 
 
 class _Part(BaseModel):

@@ -23,8 +23,9 @@ from export.errors import AssemblyError, GraphError
 from export.golden import draw_golden_pictures
 from export.graph_layers import leave_float, rounded_layers
 from export.int8 import Wanted, make_int8
-from export.int8_report import Closeness, Int8Report, int8_text, report_place
+from export.int8_report import CHANGED_LIMIT, DIFFERENCE_LIMIT, Closeness, Int8Report, int8_text, report_place
 from export.int8_source import int8_file
+from export.limits import GOLDEN_CHANGED, GOLDEN_TOLERANCE
 from export.onnx import check_graph, export_onnx
 from export.options import generated
 from export.parts import signature_of
@@ -273,6 +274,11 @@ def test_a_file_of_another_network_or_above_its_budget_stays_out(
     made[1].costing(judged(0.9), of="folds").save(dear)
     with pytest.raises(AssemblyError, match=r"costs 0\.90 points"):
         int8_file(dear, full=full, **where)
+
+
+def test_a_search_ends_inside_of_what_a_golden_set_allows() -> None:
+    assert GOLDEN_TOLERANCE["int8"] > DIFFERENCE_LIMIT
+    assert GOLDEN_CHANGED["int8"] > CHANGED_LIMIT
 
 
 def test_closeness_counts_what_is_shown_alone() -> None:

@@ -99,7 +99,7 @@ def test_a_bundle_carries_both_precisions(
     assert made.manifest.classifier.files == {"fp32": "classifier.onnx", "int8": "classifier.int8.onnx"}
     golden = open_bundle(tmp_path / "bundle").manifest.golden
     assert set(golden.tolerance) == {"fp32", "fp16", "int8"}
-    assert golden.changed == {"fp16": 0.02, "int8": 0.05}
+    assert golden.changed == {"fp16": 0.02, "int8": 0.03}
 
 
 def test_a_precision_that_fails_the_golden_set_stays_out(
