@@ -17,7 +17,7 @@ from typing import IO, Final
 
 import psutil
 
-from edge.update.protocol import Cancelled, CancelledError
+from edge.cancellation import Cancelled, CancelledError
 
 _LOOK_EVERY_S: Final = 0.2
 _END_S: Final = 5.0

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edge.analysis.field import FieldAnalyzer
 from edge.bundle import Bundle
+from edge.cancellation import Cancelled
 from edge.engine.choice import SMALLEST_FIRST, EngineChoice, Pair, PrecisionChoice, Runtime, choose
 from edge.engine.engine_build import BuildEvent, build_engines
 from edge.engine.engine_cache import EngineCache
@@ -17,7 +18,6 @@ from edge.engine.gpu import NoGpu, find_gpu
 from edge.engine.onnxruntime import classifier_engine, detector_engine
 from edge.engine.protocol import Engine
 from edge.engine.runtimes import ONNX_RUNTIME, OnnxRuntimes, TensorRtRuntime
-from edge.update.protocol import Cancelled
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ import psutil
 import typer
 
 from edge.bundle import Bundle, open_bundle
+from edge.cancellation import CancelledError
 from edge.command_line import run_app
 from edge.contract.manifest import Precision
 from edge.engine.engine_build import BuildEvent
@@ -37,7 +38,6 @@ from edge.engine.engine_key import (
 from edge.engine.gpu import Gpu, NoGpu, find_gpu
 from edge.engine.tensorrt_module import TensorRt, find_tensorrt
 from edge.errors import EngineError, LeukoscopeError
-from edge.update.protocol import CancelledError
 from export.errors import EngineBuildError
 from export.tensorrt import Built, build_plan
 

@@ -23,8 +23,8 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]
     Timestamp,
 )
 
+from edge.filesystem import Disk, make_directories, replace_file
 from edge.update.catalogue import METADATA_FOLDER, Release, read_catalogue
-from edge.update.filesystem import Disk, make_directories, replace_file
 from export.errors import PublishingError
 
 _WAITING: Final = "waiting-root.json"

@@ -32,9 +32,9 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]
 
 from edge.bundle import Bundle
 from edge.contract.manifest import MANIFEST_NAME
+from edge.filesystem import Disk, make_directories, replace_file
 from edge.update.catalogue import ISSUED_FIELD, MAX_RELEASE, NAME, TARGETS_FOLDER, Release, file_target
 from edge.update.delivery import SignedDelivery
-from edge.update.filesystem import Disk, make_directories, replace_file
 from edge.update.limits import Limits, refuse_excess, refuse_manifest_length, refuse_names
 from edge.update.sources import directory_source
 from export.errors import PublishingError

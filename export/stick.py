@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from edge.bundle import read_manifest
+from edge.filesystem import Disk, make_directories, replace_file
 from edge.update.catalogue import (
     METADATA_FOLDER,
     STICK_FOLDER,
@@ -17,7 +18,6 @@ from edge.update.catalogue import (
     file_target,
     newest_for,
 )
-from edge.update.filesystem import Disk, make_directories, replace_file
 from export.errors import PublishingError
 from export.metadata_store import State
 from export.repository import Repository

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from edge.cancellation import Cancelled, CancelledError
 from edge.contract.manifest import Precision
 from edge.engine.engine_key import BuilderOptions
 from edge.engine.signature import Signature
 from edge.engine.tensorrt_module import TensorRt, TensorRtLog
 from edge.engine.untyped import Untyped
-from edge.update.protocol import Cancelled, CancelledError
 from export.errors import EngineBuildError
 from export.half_precision import use_halves
 

@@ -25,6 +25,8 @@ ALLOWED = {
         "edge.engine",
         "edge.bundle",
         "edge.update",
+        "edge.filesystem",
+        "edge.cancellation",
         # Two bundles are compared by what a station would say with each.
         "edge.analysis",
         "edge.networks",

@@ -6,9 +6,9 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
+from edge.cancellation import Cancelled, CancelledError
 from edge.engine.engine_build import BuildEvent
 from edge.errors import EngineError
-from edge.update.protocol import Cancelled, CancelledError
 
 _log = logging.getLogger(__name__)
 

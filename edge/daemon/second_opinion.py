@@ -17,12 +17,12 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from edge.analysis.comparison import Sighting, TwoReadings
+from edge.cancellation import Cancelled
 from edge.child_process import Child, SilentError, child_process
 from edge.contract.records import MAX_RECORD_BYTES
 from edge.engine.choice import PrecisionChoice
 from edge.errors import EngineError
 from edge.frame import Pixels
-from edge.update.protocol import Cancelled
 
 _PROGRAM: Final = (sys.executable, "-m", "edge.daemon.second_opinion_child")
 _NAME: Final = "the second opinion"

@@ -15,12 +15,12 @@ from typing import Final
 
 from edge.analysis.cells import Cell
 from edge.analysis.comparison import Disagreement, Sighting, TwoReadings
+from edge.cancellation import CancelledError
 from edge.contract.records import ShadowResult
 from edge.daemon.handover import Handover
 from edge.daemon.second_opinion import OpenOpinion, SeenField
 from edge.errors import EngineError
 from edge.frame import Frame
-from edge.update.protocol import CancelledError
 
 SHADOW: Final = "shadow"
 _WAIT_S: Final = 0.5

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from edge.bundle import read_manifest
+from edge.cancellation import Cancelled
 from edge.contract.manifest import Classifier
 from edge.contract.records import DurableRecord, Key, UpdateRecord
 from edge.daemon.problems import Problems
@@ -18,7 +19,6 @@ from edge.engine.golden import GoldenReport
 from edge.errors import BundleError, EngineError, LeukoscopeError, StorageError
 from edge.update import rules
 from edge.update.journal import JournalError
-from edge.update.protocol import Cancelled
 from edge.update.rules import Attempt, Report
 from edge.update.serving import Opening, Serving
 from edge.update.shadowing import told

@@ -20,10 +20,10 @@ from typing import IO, Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from edge.cancellation import Cancelled, CancelledError
 from edge.contract.manifest import Precision
 from edge.engine.engine_key import Role
 from edge.errors import EngineError
-from edge.update.protocol import Cancelled, CancelledError
 
 _SCHEMA: Final = "leukoscope/engine-build/1"
 _BUILDER: Final = (sys.executable, "-m", "export.engine_cli")

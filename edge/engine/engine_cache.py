@@ -22,11 +22,11 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from edge.cancellation import CancelledError
 from edge.contract.manifest import Sha256
 from edge.engine.engine_key import EngineKey
 from edge.errors import EngineError, StorageError
-from edge.update.filesystem import Disk, Filesystem, replace_file
-from edge.update.protocol import CancelledError
+from edge.filesystem import Disk, Filesystem, replace_file
 
 _log = logging.getLogger(__name__)
 

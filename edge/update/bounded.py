@@ -13,8 +13,8 @@ from typing import IO
 from tuf.api.exceptions import DownloadError, DownloadLengthMismatchError, SlowRetrievalError
 from tuf.ngclient.fetcher import FetcherInterface
 
+from edge.cancellation import Cancelled, CancelledError
 from edge.update.limits import Limits
-from edge.update.protocol import Cancelled, CancelledError
 from edge.update.sources import Source
 
 

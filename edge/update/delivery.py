@@ -29,13 +29,14 @@ from tuf.api.metadata import Metadata, TargetFile, Targets, Timestamp  # type: i
 from tuf.ngclient import Updater, UpdaterConfig  # type: ignore[attr-defined]
 
 from edge.bundle import read_manifest
+from edge.cancellation import Cancelled, CancelledError
 from edge.contract.manifest import MANIFEST_NAME, Manifest
 from edge.errors import BundleError, DeliveryError, UntrustedError
+from edge.filesystem import Disk, is_full_disk, make_directories, remove_tree, sync_tree, tree
 from edge.update.bounded import BoundedFetcher
 from edge.update.catalogue import Release, file_target, newest_for, read_catalogue, refuse_other_bundle
-from edge.update.filesystem import Disk, is_full_disk, make_directories, remove_tree, sync_tree, tree
 from edge.update.limits import Limits, refuse_excess, refuse_manifest_length, refuse_names
-from edge.update.protocol import Cancelled, CancelledError, Offer, Progress
+from edge.update.protocol import Offer, Progress
 from edge.update.refusals import told_plainly
 from edge.update.seen_time import issued, keep_seen, read_seen, refuse_clock_before
 from edge.update.sources import Source

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from edge.errors import LeukoscopeError
-from edge.update.filesystem import Filesystem, disk_faults, make_directories, replace_file
+from edge.filesystem import Filesystem, disk_faults, make_directories, replace_file
 from edge.update.rules import Ledger
 
 SCHEMA: Final = "leukoscope/update-journal/1"

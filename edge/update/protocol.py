@@ -10,15 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from edge.cancellation import Cancelled
+
 Progress = Callable[[int, int], None]
 """Told of a download: the bytes that are there, and the bytes that there will be."""
-
-Cancelled = Callable[[], bool]
-"""Asked now and then; True means that the work is to be given up by raising CancelledError."""
-
-
-class CancelledError(Exception):
-    """Work was given up because somebody asked for it. No fault: nobody has anything to mend."""
 
 
 @dataclass(frozen=True, kw_only=True)

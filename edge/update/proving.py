@@ -10,9 +10,10 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
+from edge.cancellation import Cancelled
 from edge.child_process import SilentError, child_process
 from edge.engine.choice import PrecisionChoice
-from edge.update.protocol import Cancelled, Proof
+from edge.update.protocol import Proof
 
 PREPARED: Final = "prepared"
 """What the child says when its engines are ready and it waits to be told to go on."""

@@ -16,8 +16,8 @@ from typing import Final
 from pydantic import AwareDatetime, TypeAdapter
 
 from edge.errors import UntrustedError
+from edge.filesystem import Filesystem, replace_file
 from edge.update.catalogue import ISSUED_FIELD
-from edge.update.filesystem import Filesystem, replace_file
 
 SLACK: Final = timedelta(minutes=10)
 """By so much two honest clocks may differ."""

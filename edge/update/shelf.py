@@ -22,7 +22,7 @@ from typing import Final
 
 from edge.bundle import Bundle, open_bundle
 from edge.errors import BundleError
-from edge.update.filesystem import (
+from edge.filesystem import (
     Filesystem,
     disk_faults,
     is_directory,

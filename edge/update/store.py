@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from edge.errors import LeukoscopeError
+from edge.filesystem import Disk, Filesystem, disk_faults
 from edge.update import rules
-from edge.update.filesystem import Disk, Filesystem, disk_faults
 from edge.update.journal import Journal
 from edge.update.rules import Attempt, Ledger, Report
 from edge.update.shelf import Shelf

@@ -14,7 +14,7 @@ from typing import Final, Literal, Protocol
 
 from pydantic_core import from_json
 
-from edge.update.filesystem import Disk, Filesystem
+from edge.filesystem import Disk, Filesystem
 
 _ID: Final = re.compile(r"[0-9a-f]{64}")
 

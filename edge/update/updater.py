@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from edge.cancellation import Cancelled, CancelledError
 from edge.errors import BundleError, LeukoscopeError, StorageError
+from edge.filesystem import is_full_disk
 from edge.update import rules
-from edge.update.filesystem import is_full_disk
-from edge.update.protocol import Cancelled, CancelledError, Delivery, Offer, Progress, Proof, SelfTest
+from edge.update.protocol import Delivery, Offer, Progress, Proof, SelfTest
 from edge.update.rules import Ledger, Patience
 from edge.update.store import ReportSink, UpdateBusyError, UpdateStore
 

@@ -27,7 +27,7 @@ from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-
 from edge.contract.manifest import Sha256
 from edge.contract.records import Name
 from edge.errors import ConfigError, StorageError, ValidationReportError
-from edge.update.filesystem import Disk, replace_file
+from edge.filesystem import Disk, replace_file
 from edge.validation.line import Line, State
 
 PAYLOAD_TYPE: Final = "application/vnd.leukoscope.validation+json"

@@ -119,7 +119,7 @@ def run_program(*arguments):
         check=False,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=500,
         cwd=REPOSITORY,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )

@@ -1,6 +1,6 @@
 """A retrained detector goes to a station and stays; one that is bad goes as far, and the station goes back.
 
-Everything is real: the trainings, a lab's commands, an HTTPS server, the directory of a stick, the station and
+Everything is real: the trainings, a lab's commands, an HTTPS server, a directory for a stick, the station and
 the collector as processes, and a broker between them.
 """
 
@@ -32,7 +32,7 @@ from tests.conftest import REPOSITORY
 from tests.edge.update.https_server import https_server, make_authority
 from trainer.detection.sources import virtual_frames
 
-WAIT_S = 200
+WAIT_S = 400
 PASSWORD = "a lab that publishes"  # noqa: S105 - of keys that live as long as this test
 WAY = ["downloading", "verified", "preparing", "self_testing", "trial"]
 EXPORT = ("-m", "export.cli")
@@ -45,7 +45,7 @@ def bundles(tmp_path_factory):
     torch.set_num_threads(1)
     frames = virtual_frames(range(FRAMES), width_px=640, height_px=480)
     train_classifier(place / "classifier")
-    for release, epochs in ((1, 6), (2, 10)):
+    for release, epochs in ((1, 10), (2, 14)):
         train_detector(frames, None, place / f"detector-{release}", epochs=epochs)
         run_program(
             *EXPORT, "bundle", "--detector", place / f"detector-{release}",
@@ -183,7 +183,7 @@ def process(*arguments, log):
 
 
 @pytest.mark.broker
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_a_better_bundle_stays_and_a_bad_one_goes_back_by_itself(bundles, tmp_path, mosquitto):
     lab = Lab(tmp_path, mosquitto)
     ids = {release: open_bundle(each).manifest.id for release, each in bundles.items()}

@@ -10,7 +10,7 @@ import pytest
 
 from edge.bundle import open_bundle
 from edge.errors import DeliveryError, UntrustedError
-from edge.update.filesystem import Disk
+from edge.filesystem import Disk
 from export.errors import PublishingError
 from export.stick import write_stick
 from tests.export.workshop import Workshop, offered

@@ -11,12 +11,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.bundle import Bundle, open_bundle, starter_bundle
+from edge.cancellation import CancelledError
 from edge.engine.engine_key import BatchRange, BuilderOptions, Role, options_for, signature_of
 from edge.engine.golden import check_golden, read_picture
 from edge.engine.onnxruntime import OnnxRuntimeEngine
 from edge.engine.tensorrt_module import TensorRt, find_tensorrt
 from edge.errors import LeukoscopeError
-from edge.update.protocol import CancelledError
 from export.errors import EngineBuildError
 from export.half_precision import use_halves
 from export.limits import GOLDEN_CHANGED, GOLDEN_TOLERANCE

@@ -5,10 +5,10 @@ import threading
 
 import pytest
 
+from edge.cancellation import CancelledError
 from edge.daemon.engine_builder import EngineBuilder
 from edge.engine.engine_build import BuildEvent
 from edge.errors import EngineError
-from edge.update.protocol import CancelledError
 
 DEADLINE_S = 20
 

@@ -17,6 +17,7 @@ from edge.analysis.comparison import Sighting
 from edge.analysis.field import FieldAnalyzer
 from edge.bundle import open_bundle
 from edge.camera.virtual_slide import draw_field
+from edge.cancellation import CancelledError
 from edge.contract.records import ReadingChange
 from edge.contract.taxonomy import ObjectKind
 from edge.daemon.second_opinion import ChildOpinions, SeenField
@@ -27,7 +28,6 @@ from edge.engine.testing import FakeEngine, finds, names
 from edge.errors import EngineError
 from edge.frame import Frame
 from edge.networks import open_networks
-from edge.update.protocol import CancelledError
 from tests.conftest import REPOSITORY
 from tests.edge.facts import classifier_facts, detector_facts
 

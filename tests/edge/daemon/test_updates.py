@@ -21,9 +21,9 @@ from edge.daemon.shadow import Shadow
 from edge.daemon.slide_desk import Origin, SlideDesk
 from edge.daemon.updates import RecordedReports, Updates
 from edge.errors import EngineError
+from edge.filesystem import Disk
 from edge.frame import Frame
 from edge.outbox.store import Outbox
-from edge.update.filesystem import Disk
 from edge.update.serving import Serving
 from edge.update.shadowing import ShadowGate
 from edge.update.trial import TrialWatch

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from edge.cancellation import CancelledError
 from edge.engine.engine_build import BuildEvent, build_engines
 from edge.errors import EngineError
-from edge.update.protocol import CancelledError
 
 PROGRESS = BuildEvent(event="progress", role="detector", precision="fp16", share=0.5, phase="Building engine")
 BUILT = BuildEvent(event="built", role="detector", precision="fp16", share=1, seconds=2.5, plan_bytes=1000)

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from edge.cancellation import CancelledError
 from edge.engine.engine_cache import MAX_BUILDS, Attempts, EngineCache
 from edge.engine.engine_key import BatchRange, BuilderOptions, EngineKey, options_for
 from edge.errors import EngineError, StorageError
-from edge.update.protocol import CancelledError
 from edge.update.testing import LOSSES, ForgetfulDisk, Loss
 
 KEY = EngineKey(

@@ -4,7 +4,7 @@ import select
 import sys
 from pathlib import Path
 
-from edge.update.protocol import CancelledError
+from edge.cancellation import CancelledError
 from tests.edge.update.workbench import PASSED, Bench
 
 

@@ -14,10 +14,10 @@ import pytest
 from typing_extensions import Self
 
 from edge.bundle import open_bundle
+from edge.cancellation import CancelledError
 from edge.contract.manifest import MANIFEST_NAME
 from edge.errors import DeliveryError, UntrustedError
-from edge.update.filesystem import Disk
-from edge.update.protocol import CancelledError
+from edge.filesystem import Disk
 from tests.edge.bundles import FILES, write_bundle
 from tests.edge.update.simulator import Simulator
 from tests.edge.update.stations import Station, fetch, write_release

@@ -15,9 +15,9 @@ import pytest
 from tuf.api.exceptions import DownloadHTTPError
 
 from edge.bundle import open_bundle
+from edge.cancellation import CancelledError
 from edge.errors import ConfigError, DeliveryError, UntrustedError
 from edge.update.limits import Limits
-from edge.update.protocol import CancelledError
 from edge.update.sources import Source, directory_source, https_source
 from tests.edge.bundles import FILES, write_bundle, write_files
 from tests.edge.update.https_server import Answer, https_server, make_authority

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from edge.errors import StorageError
+from edge.filesystem import Disk
 from edge.update import rules
-from edge.update.filesystem import Disk
 from edge.update.journal import Journal, JournalError
 from edge.update.protocol import Offer
 from edge.update.rules import Ledger, Patience

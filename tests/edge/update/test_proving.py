@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from edge.update.protocol import CancelledError
+from edge.cancellation import CancelledError
 from edge.update.proving import ChildSelfTest
 from tests.conftest import REPOSITORY
 from tests.edge.bundles import write_bundle, write_manifest

@@ -8,7 +8,7 @@ from edge.analysis.comparison import Disagreement, TwoReadings
 from edge.contract.records import ShadowResult
 from edge.contract.taxonomy import ObjectKind
 from edge.errors import StorageError
-from edge.update.filesystem import Disk
+from edge.filesystem import Disk
 from edge.update.serving import Serving
 from edge.update.settings import UpdateSettings
 from edge.update.shadowing import ShadowGate, objection

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import BundleError
-from edge.update.filesystem import Disk, tree
+from edge.filesystem import Disk, tree
 from edge.update.shelf import Shelf
 from tests.edge.update.workbench import make_bundle, offer_of
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from edge.cancellation import CancelledError
 from edge.errors import BundleError, StorageError
-from edge.update.filesystem import Disk
-from edge.update.protocol import CancelledError, Proof
+from edge.filesystem import Disk
+from edge.update.protocol import Proof
 from edge.update.store import UpdateBusyError
 from edge.update.updater import Updater
 from tests.conftest import REPOSITORY

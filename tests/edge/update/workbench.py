@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Literal
 
 from edge.bundle import open_bundle
+from edge.cancellation import CancelledError
 from edge.contract.manifest import MANIFEST_NAME
 from edge.errors import BundleError
-from edge.update.filesystem import Disk, Filesystem, make_directories
+from edge.filesystem import Disk, Filesystem, make_directories
 from edge.update.journal import Journal
-from edge.update.protocol import CancelledError, Offer, Proof
+from edge.update.protocol import Offer, Proof
 from edge.update.rules import Patience, Report
 from edge.update.serving import Serving
 from edge.update.store import UpdateStore

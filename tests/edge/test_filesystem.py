@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.update.filesystem import (
+from edge.filesystem import (
     Disk,
     Filesystem,
     make_directories,
