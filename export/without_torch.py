@@ -5,8 +5,8 @@ from __future__ import annotations
 import typer
 
 from edge.command_line import run_app
-from export.delivery_cli import app as delivery_commands
 from export.engine_cli import app as engine_commands
+from export.publishing.cli import app as delivery_commands
 
 app = typer.Typer(
     name="leukoscope-export", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False

@@ -15,8 +15,8 @@ import pytest
 
 from edge.bundle import Bundle, open_bundle, starter_bundle
 from edge.contract.manifest import MANIFEST_NAME, content_id
-from export.stick import write_stick
-from tests.export.workshop import Workshop
+from export.publishing.stick import write_stick
+from tests.export.publishing.workshop import Workshop
 
 LABEL = "LEUKOSCOPE"
 

@@ -20,10 +20,10 @@ from edge.update import rules
 from edge.update.protocol import Offer, Proof
 from edge.update.rules import Ledger, Patience
 from edge.update.settings import TrialSettings
-from export.delivery_cli import app as export_app
-from export.signing import Expiry
+from export.publishing.cli import app as export_app
+from export.publishing.signing import Expiry
 from fleet.cli import app as fleet_app
-from tests.export.workshop import ONLINE, PASSWORD, Workshop
+from tests.export.publishing.workshop import ONLINE, PASSWORD, Workshop
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DAEMONS = ("leukoscope-station.service", "leukoscope-collector.service")

@@ -13,7 +13,7 @@ from tuf.api.exceptions import UnsignedMetadataError
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp  # type: ignore[attr-defined]
 
 from export.errors import PublishingError, SigningError
-from export.keys import Keyring
+from export.publishing.keys import Keyring
 
 _EXPIRY_FIELD: Final = "x-leukoscope-expiry-days"
 _Signed = TypeVar("_Signed", Root, Targets, Snapshot, Timestamp)

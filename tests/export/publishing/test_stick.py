@@ -12,8 +12,8 @@ from edge.bundle import open_bundle
 from edge.errors import DeliveryError, UntrustedError
 from edge.filesystem import Disk
 from export.errors import PublishingError
-from export.stick import write_stick
-from tests.export.workshop import Workshop, offered
+from export.publishing.stick import write_stick
+from tests.export.publishing.workshop import Workshop, offered
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 from edge.bundle import open_bundle, starter_bundle
 from edge.contract.manifest import MANIFEST_NAME, content_id
 from tests.conftest import REPOSITORY
-from tests.export.workshop import PASSWORD
+from tests.export.publishing.workshop import PASSWORD
 
 PAGE = REPOSITORY / "docs" / "redeploy.md"
 

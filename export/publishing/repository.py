@@ -38,9 +38,9 @@ from edge.update.delivery import SignedDelivery
 from edge.update.limits import Limits, refuse_excess, refuse_manifest_length, refuse_names
 from edge.update.sources import directory_source
 from export.errors import PublishingError
-from export.keys import Keyring
-from export.metadata_store import MetadataStore, State, vouches
-from export.signing import Expiry, Signatory, expiry_of
+from export.publishing.keys import Keyring
+from export.publishing.metadata_store import MetadataStore, State, vouches
+from export.publishing.signing import Expiry, Signatory, expiry_of
 
 ROLES: Final = ("root", "targets", "snapshot", "timestamp")
 _DISK: Final = Disk()

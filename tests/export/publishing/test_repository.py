@@ -15,10 +15,10 @@ from edge.bundle import open_bundle
 from edge.errors import UntrustedError
 from edge.update.sources import https_source
 from export.errors import PublishingError, SigningError
-from export.signing import Expiry
+from export.publishing.signing import Expiry
 from tests.edge.bundles import FILES
 from tests.edge.update.https_server import https_server, make_authority
-from tests.export.workshop import OFFLINE, ONLINE, Workshop, offered
+from tests.export.publishing.workshop import OFFLINE, ONLINE, Workshop, offered
 
 
 @pytest.fixture
@@ -215,8 +215,8 @@ import os, signal, sys
 from pathlib import Path
 from edge.bundle import open_bundle
 from edge.update import filesystem
-from export.keys import Keyring
-from export.repository import Repository
+from export.publishing.keys import Keyring
+from export.publishing.repository import Repository
 
 place, bundle, step = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 left = iter(range(step))

@@ -12,11 +12,11 @@ from tuf.api.metadata import Root  # type: ignore[attr-defined]
 from edge.bundle import open_bundle
 from export.errors import AssemblyError, PublishingError, SigningError
 from export.inspection import inspect_bundle
-from export.keys import PUBLIC, Keyring, Secrets, adopt_token_key, make_key, read_keys, read_public
-from export.repository import ROLES, Repository, RoleKeys
-from export.rotation import Change, Rotation, proposed, rotate, sign_waiting
-from export.signing import Expiry, expiry_of
-from export.stick import write_stick
+from export.publishing.keys import PUBLIC, Keyring, Secrets, adopt_token_key, make_key, read_keys, read_public
+from export.publishing.repository import ROLES, Repository, RoleKeys
+from export.publishing.rotation import Change, Rotation, proposed, rotate, sign_waiting
+from export.publishing.signing import Expiry, expiry_of
+from export.publishing.stick import write_stick
 
 app = typer.Typer(help="Sign bundles and publish them to stations.", no_args_is_help=True)
 keys_app = typer.Typer(help="Keys that sign a repository.", no_args_is_help=True)

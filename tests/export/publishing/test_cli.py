@@ -11,10 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from export import delivery_cli
-from export.delivery_cli import app
 from export.errors import AssemblyError, PublishingError, SigningError
+from export.publishing.cli import app
 from tests.edge.bundles import write_bundle
-from tests.export.workshop import PASSWORD
+from tests.export.publishing.workshop import PASSWORD
 
 
 class Lab:
@@ -142,6 +142,6 @@ def test_days_that_are_none_are_refused(lab: Lab, days: str) -> None:
 
 
 def test_a_server_that_signs_a_timestamp_needs_no_torch() -> None:
-    loaded = "import sys, export.delivery_cli; print(*{each.partition('.')[0] for each in sys.modules})"
+    loaded = "import sys, export.publishing.cli; print(*{each.partition('.')[0] for each in sys.modules})"
     ran = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
     assert not {"torch", "onnx", "trainer"} & set(ran.stdout.split())

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from export.errors import SigningError
-from export.keys import Keyring, adopt_token_key, make_key, read_keys
-from tests.export.workshop import PASSWORD
+from export.publishing.keys import Keyring, adopt_token_key, make_key, read_keys
+from tests.export.publishing.workshop import PASSWORD
 
 SOFTHSM = next(
     (

@@ -16,9 +16,9 @@ from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined]
 from tuf.api.metadata import Metadata, Root  # type: ignore[attr-defined]
 
 from export.errors import PublishingError
-from export.metadata_store import State
-from export.repository import ROLES, Repository, refuse_impossible
-from export.signing import Expiry, expiry_of
+from export.publishing.metadata_store import State
+from export.publishing.repository import ROLES, Repository, refuse_impossible
+from export.publishing.signing import Expiry, expiry_of
 
 
 @dataclass(frozen=True, kw_only=True)

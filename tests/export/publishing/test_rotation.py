@@ -13,11 +13,11 @@ import pytest
 
 from edge.errors import UntrustedError
 from export.errors import PublishingError, SigningError
-from export.keys import Keyring
-from export.repository import Repository
-from export.rotation import Change, proposed, rotate, sign_waiting
-from export.signing import Expiry
-from tests.export.workshop import OFFLINE, ONLINE, PASSWORD, Workshop, offered
+from export.publishing.keys import Keyring
+from export.publishing.repository import Repository
+from export.publishing.rotation import Change, proposed, rotate, sign_waiting
+from export.publishing.signing import Expiry
+from tests.export.publishing.workshop import OFFLINE, ONLINE, PASSWORD, Workshop, offered
 
 
 @pytest.fixture
@@ -94,9 +94,9 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from edge.update import filesystem
-from export.keys import Keyring, read_public
-from export.repository import Repository
-from export.rotation import Change, rotate
+from export.publishing.keys import Keyring, read_public
+from export.publishing.repository import Repository
+from export.publishing.rotation import Change, rotate
 
 place, public, old, step = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 left = iter(range(step))

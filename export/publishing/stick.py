@@ -19,8 +19,8 @@ from edge.update.catalogue import (
     newest_for,
 )
 from export.errors import PublishingError
-from export.metadata_store import State
-from export.repository import Repository
+from export.publishing.metadata_store import State
+from export.publishing.repository import Repository
 
 _TIMESTAMP: Final = "timestamp.json"
 _DISK: Final = Disk()

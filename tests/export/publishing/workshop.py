@@ -9,9 +9,9 @@ from pathlib import Path
 from edge.bundle import Bundle, open_bundle
 from edge.update.delivery import SignedDelivery
 from edge.update.sources import Source, directory_source
-from export.keys import Keyring, StoredKey, make_key, read_keys
-from export.repository import ROLES, Repository, RoleKeys
-from export.signing import Expiry
+from export.publishing.keys import Keyring, StoredKey, make_key, read_keys
+from export.publishing.repository import ROLES, Repository, RoleKeys
+from export.publishing.signing import Expiry
 from tests.edge.bundles import FILES, manifest_content, write_files, write_manifest
 
 PASSWORD = "a lab that publishes"  # noqa: S105 - of keys that a test throws away
