@@ -12,6 +12,7 @@ from edge.bundle import read_manifest
 from edge.config import load_config
 from edge.errors import ConfigError, LeukoscopeError
 from edge.update.rules import Ledger
+from edge.update.shadowing import told
 from edge.update.sources import directory_source
 from edge.update.store import UpdateStore
 from edge.updating import UpdateRoom, required_update_room
@@ -110,6 +111,8 @@ def _told(store: UpdateStore, ledger: Ledger, *, base: Path) -> list[str]:
         offer = attempt.offer
         state = "proved, waits for the station" if attempt.is_ready else attempt.state.replace("_", "-")
         lines.append(f"under way {offer.name} release {offer.release}, {offer.id[:12]}: {state}")
+        if attempt.shadow is not None:
+            lines.append(f"          {told(attempt.shadow)}")
         if attempt.trial is not None:
             lines.append(f"          {attempt.trial.served_s:.0f} s served, {attempt.trial.deaths} deaths")
     for known, history in ledger.histories.items():

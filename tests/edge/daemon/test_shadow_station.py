@@ -13,10 +13,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
+from typer.testing import CliRunner
 
 from edge.bundle import open_bundle
 from edge.contract.records import DURABLE_RECORD, FieldRecord, UpdateRecord
 from edge.outbox.store import Outbox
+from edge.update_cli import app
 from tests.conftest import REPOSITORY
 from tests.export.publishing.workshop import Workshop
 
@@ -85,6 +87,8 @@ def test_a_signed_bundle_runs_beside_the_active_one_and_is_tried_at_the_next_sta
         found = until(lambda: (attempt() or {}).get("shadow"), first, "the comparison", tmp_path)
     assert attempt()["state"] == "self_testing", "the open slide has cells"
     assert not (tmp_path / "var" / "update" / "active").is_symlink()
+    said = CliRunner().invoke(app, ["status", "--config", str(config)]).stdout
+    assert "beside the active bundle on 3 fields" in said
 
     with station(config, tmp_path) as second:
         until(lambda: attempt()["state"] == "trial", second, "the trial", tmp_path)
