@@ -44,7 +44,7 @@ def main() -> None:
     options = _options()
     bundle = options.bundle or starter_bundle()
     with tempfile.TemporaryDirectory() as folder:
-        frames = _frames(options.frames, Path(folder))
+        frames = lay_out_frames(options.frames, Path(folder))
         bare, station, latencies = [], [], {}
         for _ in range(ROUNDS):
             bare.append(_bare_engine(bundle, frames, options.threads))
@@ -74,7 +74,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _frames(given: Path | None, folder: Path) -> list[Path]:
+def lay_out_frames(given: Path | None, folder: Path) -> list[Path]:
     """Frames of equal number and size, in a folder of their own."""
     data = Path(os.environ.get("LEUKOSCOPE_DATA", "../shared/data"))
     source = given or data / "bccd" / "JPEGImages"

@@ -12,7 +12,8 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO, Final
 
 import psutil
@@ -23,6 +24,7 @@ _LOOK_EVERY_S: Final = 0.2
 _END_S: Final = 5.0
 _CHUNK_BYTES: Final = 64 * 1024
 _LOWEST_PRIORITY: Final = 19
+_SESSION_PRIORITY: Final = Path("/proc/self/autogroup")
 
 
 class SilentError(Exception):
@@ -130,6 +132,10 @@ def give_way() -> None:
     process.nice(_LOWEST_PRIORITY)
     if psutil.LINUX:
         process.ionice(psutil.IOPRIO_CLASS_IDLE)
+    # Linux may share its processors among sessions first, and within each by priority: a child of a session
+    # of its own would get as much as the whole station. A kernel that does not has no such file.
+    with suppress(OSError):
+        _SESSION_PRIORITY.write_text(str(_LOWEST_PRIORITY))
 
 
 def _open(stream: IO[bytes] | None) -> IO[bytes]:
