@@ -261,6 +261,7 @@ class TestUnderSystemd:
         assert "\n10\n" in done.units, "the station goes first"
         assert " ro,nosuid,nodev,noexec" in done.units
         assert "links: lo\n" in done.units, "it has neither the device nor a network"
+        assert "telemetry" not in done.units, "the networks' runtime tells nobody how it is used"
 
     def test_a_stick_that_is_pulled_out_is_a_download_that_failed_and_comes_again(self, bench: Bench) -> None:
         pulled = bench.machine.out / "pulled.img"

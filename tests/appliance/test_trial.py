@@ -83,6 +83,7 @@ def test_a_station_that_dies_in_a_trial_goes_back_and_works_on(tmp_path: Path, i
     assert ran.status == 0, ran
     assert ran.said.startswith(f"bundles/{bundle.manifest.id}\n"), ran
     assert "the first bundle is active" in ran.said
+    assert "telemetry" not in ran.units
     assert f"NRestarts={deaths}\n" in ran.said
     assert "ActiveState=active" in ran.said
     ledger = json.loads((tmp_path / "out/journal.json").read_text())

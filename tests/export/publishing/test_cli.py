@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from export import delivery_cli
 from export.errors import AssemblyError, PublishingError, SigningError
+from export.publishing import cli as delivery_cli
 from export.publishing.cli import app
 from tests.edge.bundles import write_bundle
 from tests.export.publishing.workshop import PASSWORD

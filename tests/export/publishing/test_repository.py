@@ -214,7 +214,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from edge.bundle import open_bundle
-from edge.update import filesystem
+from edge import filesystem
 from export.publishing.keys import Keyring
 from export.publishing.repository import Repository
 

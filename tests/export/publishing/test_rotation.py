@@ -93,7 +93,7 @@ def test_the_world_has_a_valid_repository_at_every_step_of_an_exchange(workshop:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from edge.update import filesystem
+from edge import filesystem
 from export.publishing.keys import Keyring, read_public
 from export.publishing.repository import Repository
 from export.publishing.rotation import Change, rotate
