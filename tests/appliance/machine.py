@@ -66,7 +66,7 @@ wait_for() {
             if [ "$(systemctl show "$watched" --property="${wanted%%=*}")" = "$wanted" ]; then return; fi
         done
         tries=$((tries + 1))
-        if [ $tries -gt 600 ]; then systemctl --no-pager status "$watched"; exit 1; fi
+        if [ $tries -gt 2000 ]; then systemctl --no-pager status "$watched"; exit 1; fi
         sleep 0.1
     done
 }
@@ -176,7 +176,7 @@ class Machine:
         (units / "service.d").mkdir()
         (units / "service.d/machine.conf").write_text(_EVERY_SERVICE)
 
-    def run(self, job: str, *, timeout_s: float = 120) -> Done:
+    def run(self, job: str, *, timeout_s: float = 280) -> Done:
         """Boot, run the shell script ``job`` as root, and switch off.
 
         A job can ``wait_for UNIT PROPERTY=VALUE...``. Its first command that fails is its end.
