@@ -24,7 +24,9 @@ _LOOK_EVERY_S: Final = 0.2
 _END_S: Final = 5.0
 _CHUNK_BYTES: Final = 64 * 1024
 _LOWEST_PRIORITY: Final = 19
-_SESSION_PRIORITY: Final = Path("/proc/self/autogroup")
+_SESSION: Final = Path("/proc/self/autogroup")
+_SESSION_NICENESS: Final = 10
+"""A tenth of a processor where the station wants all of it: little to lose, and enough to end in time."""
 
 
 class SilentError(Exception):
@@ -135,7 +137,7 @@ def give_way() -> None:
     # Linux may share its processors among sessions first, and within each by priority: a child of a session
     # of its own would get as much as the whole station. A kernel that does not has no such file.
     with suppress(OSError):
-        _SESSION_PRIORITY.write_text(str(_LOWEST_PRIORITY))
+        _SESSION.write_text(str(_SESSION_NICENESS))
 
 
 def _open(stream: IO[bytes] | None) -> IO[bytes]:

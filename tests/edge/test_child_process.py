@@ -32,7 +32,7 @@ def test_a_child_gives_way_to_the_station_also_where_processors_are_shared_among
             pytest.skip("this kernel does not share processors among sessions")
         own, ours = (Path(f"/proc/{each}/autogroup").read_text().split() for each in (process.pid, "self"))
         assert own[0] != ours[0], "it has a session of its own"
-        assert own[-1] == "19"
+        assert own[-1] == "10"
 
 
 def test_what_is_too_much_for_a_pipe_is_given_as_the_child_takes_it():
