@@ -25,6 +25,7 @@ _END_S: Final = 5.0
 _CHUNK_BYTES: Final = 64 * 1024
 _LOWEST_PRIORITY: Final = 19
 _SESSION: Final = Path("/proc/self/autogroup")
+_FIRST_TO_GO: Final = Path("/proc/self/oom_score_adj")
 _SESSION_NICENESS: Final = 10
 """A tenth of a processor where the station wants all of it: little to lose, and enough to end in time."""
 
@@ -138,6 +139,9 @@ def give_way() -> None:
     # of its own would get as much as the whole station. A kernel that does not has no such file.
     with suppress(OSError):
         _SESSION.write_text(str(_SESSION_NICENESS))
+    # Where memory runs out, the kernel is to take this process, and not the station.
+    with suppress(OSError):
+        _FIRST_TO_GO.write_text("1000")
 
 
 def _open(stream: IO[bytes] | None) -> IO[bytes]:

@@ -53,6 +53,8 @@ HEALTH_EVERY_S: Final = 10.0
 STUCK_AFTER_S: Final = 30.0
 """A stage without progress for so long is stuck: the watchdog is no longer fed, and systemd restarts."""
 _STOP_S: Final = 5.0
+_ANEW_S: Final = 300.0
+"""What the unit allows a start (``TimeoutStartSec=``): engines are loaded and the golden set is run."""
 
 
 class Station:
@@ -268,7 +270,10 @@ class Station:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop every part, the source first, so that what was begun is finished and published."""
-        self._watchdog.stopping()
+        if self.restart:
+            self._watchdog.beginning_anew(within_s=_ANEW_S)
+        else:
+            self._watchdog.stopping()
         self._stop()
 
     def tick(self) -> None:

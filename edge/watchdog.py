@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Final
@@ -18,6 +19,7 @@ from typing_extensions import Self
 _log = logging.getLogger(__name__)
 
 NOTIFY_SOCKET: Final = "NOTIFY_SOCKET"
+WATCHDOG_USEC: Final = "WATCHDOG_USEC"
 
 
 class Watchdog:
@@ -57,12 +59,21 @@ class Watchdog:
             self._socket = None
 
     def ready(self) -> None:
-        """The daemon has started: what waited for it may go on."""
-        self._tell("READY=1")
+        """The daemon has started, or begun anew: what waited for it may go on, and it is fed from now on."""
+        configured = self._environment.get(WATCHDOG_USEC, "")
+        self._tell("READY=1", *([f"{WATCHDOG_USEC}={configured}"] if configured else []))
 
     def alive(self, status: str) -> None:
         """There was progress; ``status`` is the line that ``systemctl status`` shows."""
         self._tell("WATCHDOG=1", f"STATUS={' '.join(status.split())}")
+
+    def beginning_anew(self, *, within_s: float) -> None:
+        """The daemon will be ready again, in this process; until then, ``within_s`` at most, it is not fed.
+
+        Told that it stops, systemd would kill it for not having stopped.
+        """
+        now_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._tell("RELOADING=1", f"MONOTONIC_USEC={now_us}", f"{WATCHDOG_USEC}={int(within_s * 1e6)}")
 
     def stopping(self) -> None:
         """The daemon is on its way out."""

@@ -173,10 +173,13 @@ class DirectoryFetcher(FetcherInterface):
         parts = url.removeprefix(_STICK_SCHEME).split("/")
         if not url.startswith(_STICK_SCHEME) or any(part in {"", ".", ".."} for part in parts):
             raise DownloadError(f"{url!r} is no file of the repository in {self._place}")
-        inside = self._place / STICK_FOLDER
-        base = inside if inside.is_dir() and not inside.is_symlink() else self._place
+        base = self._place
         shown = base.joinpath(*parts)
         try:
+            inside = self._place / STICK_FOLDER
+            if inside.is_dir() and not inside.is_symlink():
+                base = inside
+                shown = base.joinpath(*parts)
             with open(_open_within(base, parts), "rb") as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     raise DownloadError(f"{shown} is not a plain file")

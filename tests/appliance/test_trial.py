@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+from edge.bundle import Bundle
 from edge.update.settings import TrialSettings
 from tests.appliance.conftest import Install
 from tests.appliance.machine import Machine, require_machine
@@ -55,6 +56,11 @@ died=$(systemctl show $unit --property=MainPID)
 kill -KILL ${died#MainPID=}
 until_so is_another
 """
+GOES_ON = f"""{BEGINS}
+systemctl is-active $unit || true
+wait_for $unit ActiveState=active
+systemctl show $unit --property=NRestarts
+"""
 LOOK_BACK = """
 until_so is_settled
 test -e $update/active || echo the first bundle is active
@@ -64,20 +70,25 @@ systemctl stop $unit
 """
 
 
-def test_a_station_that_dies_in_a_trial_goes_back_and_works_on(tmp_path: Path, install: Install) -> None:
+def a_station(place: Path, install: Install) -> tuple[Machine, Bundle]:
+    """A machine whose station finds a better bundle as soon as it starts."""
     require_machine()
-    stick, root, bundle = filled_stick(tmp_path / "lab")
-    stage = tmp_path / "root"
+    stick, root, bundle = filled_stick(place / "lab")
+    stage = place / "root"
     stage.mkdir()
-    (tmp_path / "root.json").write_bytes(root)
-    done = install("--root", stage, "--role", "station", "--update-root", tmp_path / "root.json")
+    (place / "root.json").write_bytes(root)
+    done = install("--root", stage, "--role", "station", "--update-root", place / "root.json")
     assert done.returncode == 0, done.stderr
     (stage / "etc/leukoscope/station.toml").write_text(CONFIG)
     shutil.copytree(stick, stage / "srv/bundles")
     soon = stage / "etc/systemd/system/leukoscope-station.service.d"
     soon.mkdir()
     (soon / "soon.conf").write_text("[Service]\nRestartSec=100ms\n")
-    machine = Machine(stage=stage, out=tmp_path / "out")
+    return Machine(stage=stage, out=place / "out"), bundle
+
+
+def test_a_station_that_dies_in_a_trial_goes_back_and_works_on(tmp_path: Path, install: Install) -> None:
+    machine, bundle = a_station(tmp_path, install)
     deaths = TrialSettings().deaths
     ran = machine.run(BEGINS + DIES * deaths + LOOK_BACK)
     assert ran.status == 0, ran
@@ -91,3 +102,11 @@ def test_a_station_that_dies_in_a_trial_goes_back_and_works_on(tmp_path: Path, i
     assert (
         ledger["histories"][bundle.manifest.id]["given_up"] == f"the station died {deaths} times in its trial"
     )
+
+
+def test_to_systemd_a_station_that_begins_a_trial_goes_on(tmp_path: Path, install: Install) -> None:
+    machine, bundle = a_station(tmp_path, install)
+    ran = machine.run(GOES_ON)
+    assert ran.status == 0, ran
+    assert f"bundles/{bundle.manifest.id}\nreloading\n" in ran.said, ran
+    assert ran.said.endswith("NRestarts=0\n")

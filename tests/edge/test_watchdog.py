@@ -32,6 +32,21 @@ def test_a_life_as_systemd_sees_it(systemd: tuple[socket.socket, str]) -> None:
     assert told == ["READY=1", "WATCHDOG=1\nSTATUS=camera streaming, 3 fields", "STOPPING=1"]
 
 
+def test_beginning_anew_is_no_stop_and_may_take_longer_than_a_stuck_stage(
+    systemd: tuple[socket.socket, str],
+) -> None:
+    listener, address = systemd
+    environment = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "30000000"}
+    with Watchdog(environment=environment) as watchdog:
+        watchdog.beginning_anew(within_s=300)
+        watchdog.ready()
+    reloading = listener.recv(4096).decode().splitlines()
+    assert reloading[0] == "RELOADING=1"
+    assert reloading[1].startswith("MONOTONIC_USEC=")
+    assert reloading[2] == "WATCHDOG_USEC=300000000"
+    assert listener.recv(4096).decode() == "READY=1\nWATCHDOG_USEC=30000000"
+
+
 @pytest.mark.parametrize("environment", [{}, {"NOTIFY_SOCKET": ""}])
 def test_without_systemd_nothing_happens(environment: dict[str, str]) -> None:
     with Watchdog(environment=environment) as watchdog:

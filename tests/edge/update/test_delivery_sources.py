@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import itertools
 import os
@@ -339,3 +340,20 @@ def test_a_stick_that_is_pulled_out_is_told_plainly(
     (tmp_path / "pulled out").rename(stick)
     fetch(delivery, offer, into=station.into)
     open_bundle(station.into)
+
+
+def test_a_stick_that_no_longer_answers_is_told_plainly(
+    repository: Simulator, stick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pulled stick may stay mounted: then every question to it is an error of the device."""
+    original = Path.is_dir
+
+    def is_dir(self: Path) -> bool:
+        if self.is_relative_to(stick):
+            raise OSError(errno.EIO, "Input/output error")
+        return original(self)
+
+    station = station_of(repository, tmp_path, directory_source(stick))
+    monkeypatch.setattr(Path, "is_dir", is_dir)
+    with pytest.raises(DeliveryError, match=r"cannot be read: Input/output error"):
+        station.delivery().newest()
