@@ -53,6 +53,7 @@ SLICE_S = 1.5
 REPEATS = 80
 """How often the frames lie in the camera's folder: no run comes to their end."""
 MANY_FIELDS = 10_000
+IDLE = ("sleep", "3600")
 SHADOW = "edge.daemon.second_opinion_child"
 STEPS = ("look", "download", "verify", "prepare", "self-test", "activate", "open networks")
 
@@ -257,9 +258,14 @@ def _tick(station: Station, ended: threading.Event) -> None:
 
 
 def _loads(candidate: Bundle, options: argparse.Namespace) -> Iterator[Load]:
+    def idle() -> None:
+        subprocess.run(IDLE, check=False)  # noqa: S603 - ours
+
     def self_test() -> None:
         _self_test(options)(candidate.directory, proving=lambda: None, cancelled=lambda: False)
 
+    # A process that does nothing: how far from 1 the ratio is by the machine's other programs alone.
+    yield Load(name="nothing (control)", marker=" ".join(IDLE), work=idle)
     yield Load(name="shadow", marker=SHADOW, work=None)
     yield Load(name="self-test", marker="edge.update.self_test", work=self_test)
     if find_spec("tensorrt_rtx") is None and find_spec("tensorrt") is None:
