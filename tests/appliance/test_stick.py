@@ -263,6 +263,7 @@ class TestUnderSystemd:
         assert "links: lo\n" in done.units, "it has neither the device nor a network"
         assert "telemetry" not in done.units, "the networks' runtime tells nobody how it is used"
 
+    @pytest.mark.nightly  # boots a machine, as the first does
     def test_a_stick_that_is_pulled_out_is_a_download_that_failed_and_comes_again(self, bench: Bench) -> None:
         pulled = bench.machine.out / "pulled.img"
         shutil.copy(bench.image, pulled)
@@ -285,6 +286,7 @@ class TestUnderSystemd:
         assert done.said.index("Result=exit-code") < done.said.index("Result=success"), done
         assert bench.is_proved(), done
 
+    @pytest.mark.nightly  # boots a machine, as the first does
     def test_a_stick_waits_while_another_is_at_work(self, bench: Bench) -> None:
         bench.drop_in("RestartSec=100ms")
         busy = "wait_for $unit ExecMainStatus=75\nkill $holder\n"
@@ -301,6 +303,7 @@ class TestUnderSystemd:
         assert "Result=success" in done.said, done
         assert bench.is_proved(), done
 
+    @pytest.mark.nightly  # boots a machine, as the first does
     def test_a_stick_of_strangers_is_refused(self, bench: Bench, tmp_path: Path) -> None:
         stick, _, _ = filled_stick(tmp_path / "strangers")
         forged = make_image(tmp_path / "forged.img", content=stick)

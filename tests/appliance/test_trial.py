@@ -6,6 +6,8 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 from edge.bundle import Bundle
 from edge.update.settings import TrialSettings
 from tests.appliance.conftest import Install
@@ -87,6 +89,7 @@ def a_station(place: Path, install: Install) -> tuple[Machine, Bundle]:
     return Machine(stage=stage, out=place / "out"), bundle
 
 
+@pytest.mark.nightly  # boots a machine, as the other does
 def test_a_station_that_dies_in_a_trial_goes_back_and_works_on(tmp_path: Path, install: Install) -> None:
     machine, bundle = a_station(tmp_path, install)
     deaths = TrialSettings().deaths
