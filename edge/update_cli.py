@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Final
@@ -10,7 +11,7 @@ import typer
 
 from edge.bundle import read_manifest
 from edge.config import load_config
-from edge.errors import ConfigError, LeukoscopeError
+from edge.errors import ConfigError, LeukoscopeError, StorageError
 from edge.update.rules import Ledger
 from edge.update.shadowing import told
 from edge.update.sources import directory_source
@@ -51,7 +52,7 @@ def look(
 
     A stick is believed no more than the network: the same signatures, by the same root.
     """
-    room = _room(config)
+    room = _writable_room(config)
     given = None if source is None else directory_source(source)
     outcome = room.updater(source=given, progress=_show).run_once()
     offered = "" if outcome.offer is None else f"{outcome.offer.name} release {outcome.offer.release}: "
@@ -63,7 +64,7 @@ def look(
 @app.command()
 def cancel(config: ConfigOption) -> None:
     """Give up the update under way; possible until its bundle is active."""
-    given_up = _room(config).updater().cancel()
+    given_up = _writable_room(config).updater().cancel()
     typer.echo("Nothing is under way." if given_up is None else f"{given_up.name} is given up.")
 
 
@@ -72,7 +73,7 @@ def forgive(
     bundle: Annotated[str, typer.Argument(help="The bundle's id, or how it begins.")], config: ConfigOption
 ) -> None:
     """Let a bundle that was given up be tried again."""
-    room = _room(config)
+    room = _writable_room(config)
     known = [each for each in room.store.journal.read().histories if each.startswith(bundle)]
     if len(known) != 1:
         raise LeukoscopeError(
@@ -88,6 +89,18 @@ def _room(path: Path) -> UpdateRoom:
         return required_update_room(load_config(path))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error.fault}", remedy=error.remedy) from error
+
+
+def _writable_room(path: Path) -> UpdateRoom:
+    """Refuses another user than the station's: what root writes here, the station could not open again."""
+    room = _room(path)
+    place = room.store.root if room.store.root.exists() else room.config.state_dir
+    if place.exists() and place.stat().st_uid != os.geteuid():
+        raise StorageError(
+            f"{place} is the station's own, and belongs to {place.owner()}.",
+            remedy=f"Give the command as that user: sudo -u {place.owner()} leukoscope-edge update ...",
+        )
+    return room
 
 
 def _told(store: UpdateStore, ledger: Ledger, *, base: Path) -> list[str]:

@@ -212,6 +212,23 @@ def test_doctor_says_what_updates_lack(tmp_path, handmade_bundle):
     assert f"taken from {tmp_path / 'stick'}; nothing is under way" in told
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to somebody else")
+def test_updates_are_left_to_the_stations_own_user(tmp_path, handmade_bundle):
+    (tmp_path / "var" / "update").mkdir(parents=True)
+    os.chown(tmp_path / "var" / "update", 65534, -1)
+    config = write_config(
+        tmp_path,
+        handmade_bundle,
+        '[camera]\nkind = "folder"\npath = "nowhere"',
+        '[update]\nrepository = "stick"\nroot = "root.json"\n',
+    )
+    code, _, err = outcome(station("update", "look", "--config", config))
+    assert code == 74
+    assert "sudo -u nobody leukoscope-edge update" in err
+    assert list((tmp_path / "var" / "update").iterdir()) == []
+    assert outcome(station("update", "status", "--config", config))[0] == 0
+
+
 def test_commands_of_updates_tell_how_they_stand(tmp_path, handmade_bundle):
     camera = '[camera]\nkind = "folder"\npath = "nowhere"'
     config = write_config(tmp_path, handmade_bundle, camera)
