@@ -134,10 +134,16 @@ def _gaps(found: Iterable[Position]) -> Iterator[Position]:
 
 
 def _scan(connection: sqlite3.Connection, query: str, start: int, direction: int) -> Iterator[Row]:
-    """Read rows in one direction; step over what cannot be read, first row by row, then ever further."""
+    """Read rows in one direction; step over what cannot be read, first row by row, then ever further.
+
+    Where pages are missing, the tree may lead back to rows that were read before: only what lies further on
+    counts as progress, or there would be no end.
+    """
     at, failures = start, 0
     while failures < _MAX_FAILURES and 0 <= at <= LARGEST_NUMBER:
         for values in _until_damage(connection, query, at):
+            if (int(values[0]) - at) * direction <= 0:
+                break
             at, failures = int(values[0]), 0
             yield from _row(values)
         failures += 1

@@ -87,7 +87,8 @@ def test_after_pages_are_overwritten_what_can_be_read_is_there(path: Path, sound
         assert len(held(outbox)) == len(records) + 1
 
 
-@pytest.mark.parametrize("keep", [0.5, 0.9])
+@pytest.mark.timeout(20)  # Where pages are missing, SQLite can lead from row to row in a circle.
+@pytest.mark.parametrize("keep", [0.35, 0.5, 0.65, 0.8, 0.9, 0.95])
 def test_a_file_cut_short_is_salvaged(path: Path, sound: bytes, keep: float) -> None:
     path.write_bytes(sound[: int(len(sound) * keep)])
     with open_outbox(path) as outbox:
