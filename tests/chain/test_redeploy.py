@@ -36,6 +36,7 @@ WAIT_S = 400
 PASSWORD = "a lab that publishes"  # noqa: S105 - of keys that live as long as this test
 WAY = ["downloading", "verified", "preparing", "self_testing", "trial"]
 EXPORT = ("-m", "export.cli")
+IDLE_LAYERS = 16
 
 
 @pytest.fixture(scope="module")
@@ -86,13 +87,13 @@ def slow(source, target):
         helper.make_node("Cast", [picture], ["idle_bytes"], to=TensorProto.FLOAT),
         helper.make_node("Transpose", ["idle_bytes"], ["idle_0"], perm=[0, 3, 1, 2]),
     ]
-    for step in range(24):
+    for step in range(IDLE_LAYERS):
         kernel = "idle" if step else "idle_first"
         nodes.append(
             helper.make_node("Conv", [f"idle_{step}", kernel], [f"idle_{step + 1}"], pads=[1, 1, 1, 1])
         )
     nodes += [
-        helper.make_node("ReduceMean", ["idle_24"], ["idle_mean"], keepdims=0),
+        helper.make_node("ReduceMean", [f"idle_{IDLE_LAYERS}"], ["idle_mean"], keepdims=0),
         helper.make_node("Mul", ["idle_mean", "idle_zero"], ["idle_nothing"]),
         helper.make_node("Add", ["busy_scores", "idle_nothing"], ["scores"]),
     ]
@@ -194,12 +195,12 @@ def test_a_better_bundle_stays_and_a_bad_one_goes_back_by_itself(bundles, tmp_pa
         config.write_text(
             'site = "lab"\nstation = "s1"\nstate_dir = "var"\n'
             f'bundle = "{bundles[1]}"\n'
-            '[camera]\nkind = "virtual_slide"\nframe_rate_hz = 40\n[page]\nenabled = false\n'
+            '[camera]\nkind = "virtual_slide"\nframe_rate_hz = 15\n[page]\nenabled = false\n'
             "[gates]\nmin_focus = 0.0\nmax_white_share = 1.0\nmin_stained_share = 0.0\n"
             "[slide]\nopen_at_start = false\n"
             f'[mqtt]\nhost = "{mosquitto.host}"\nport = {mosquitto.port}\n'
             f'[update]\nrepository = "{address}"\nca_file = "{authority.name}"\nroot = "root.json"\n'
-            "reserve_bytes = 1000000\n[update.trial]\nfields = 20\nlatency_factor = 2.0\n"
+            "reserve_bytes = 1000000\nprove_s = 900\n[update.trial]\nfields = 20\nlatency_factor = 1.5\n"
         )
         collect = ("-m", "fleet.cli", "collect", "--broker", lab.broker, "--database", database)
         run = ("-m", "edge.cli", "run", "--config", config)
