@@ -68,6 +68,7 @@ class FakeStation:
         self._camera: Literal["streaming", "lost", "finished", "starting"] = "streaming"
         self._broker: Literal["connected", "disconnected", "off"] = "connected"
         self._unacknowledged = 0
+        self._update = ""
         self._slides = 0
         self._open: bool
         self._begin_slide(None)
@@ -121,6 +122,12 @@ class FakeStation:
                 self._unacknowledged = 0
             self._touch()
 
+    def bring(self, update: str) -> None:
+        """Have a new bundle stand as ``update`` says; empty for none."""
+        with self._changed:
+            self._update = update
+            self._touch()
+
     def snapshot(self) -> PageState:
         """As StationView."""
         with self._changed:
@@ -141,6 +148,7 @@ class FakeStation:
                 saved_records=self._fields,
                 acknowledged_records=self._fields - self._unacknowledged,
                 health=self._health(),
+                update=self._update,
             )
 
     def field(self) -> FieldPicture | None:

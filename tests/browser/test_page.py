@@ -287,3 +287,17 @@ def test_nothing_moves_when_fields_come(visit, station):
         shown_field(page, 42)
         expect(page.locator("#named")).to_have_text(str(station.snapshot().slide.named_cells))
         assert {part: page.locator(part).bounding_box() for part in parts} == before
+
+
+def test_how_a_new_bundle_stands_is_told_unless_something_is_wrong(visit, station):
+    with visit() as page:
+        strip = page.locator("#strip-words")
+        expect(strip).to_have_text("All is well: fields are taken and saved as they come.", timeout=20_000)
+        station.bring("A new bundle is on trial: 3 fields, 12 s of service")
+        expect(strip).to_have_text("A new bundle is on trial: 3 fields, 12 s of service")
+        expect(page.locator("#strip")).to_have_attribute("data-kind", "quiet")
+        station.suffer("The outbox is full.")
+        expect(strip).to_have_text("The outbox is full.")
+        station.suffer()
+        station.bring("")
+        expect(strip).to_have_text("All is well: fields are taken and saved as they come.")
