@@ -126,7 +126,9 @@ def _updates(config: StationConfig) -> Finding:
         )
     attempt = room.store.journal.read().attempt
     stands = "nothing is under way" if attempt is None else f"{attempt.offer.name} is {attempt.state}"
-    return Finding(part="updates", grade=Grade.GOOD, text=f"taken from {place}; {stands}.")
+    looked = room.last_good_look
+    when = "never found good yet" if looked is None else f"last found good {looked:%Y-%m-%d %H:%M} UTC"
+    return Finding(part="updates", grade=Grade.GOOD, text=f"taken from {place}, {when}; {stands}.")
 
 
 def _engine(config: StationConfig, opened: list[Bundle]) -> Finding:

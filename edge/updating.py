@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from edge.bundle import starter_bundle
 from edge.config import StationConfig
 from edge.errors import ConfigError
-from edge.update.delivery import SignedDelivery
+from edge.update.delivery import SignedDelivery, last_good_look
 from edge.update.protocol import Progress
 from edge.update.proving import ChildSelfTest
 from edge.update.serving import Serving
@@ -31,6 +32,15 @@ class UpdateRoom:
     def base(self) -> Path:
         """The bundle that the station was installed with."""
         return _base(self.config)
+
+    @property
+    def last_good_look(self) -> datetime | None:
+        """When the repository was last found good; None before the first time."""
+        return last_good_look(self._trust)
+
+    @property
+    def _trust(self) -> Path:
+        return self.store.root / "trust"
 
     def updater(
         self,
@@ -66,7 +76,7 @@ class UpdateRoom:
         return SignedDelivery(
             source=source,
             trusted_root=self.settings.root,
-            state=self.store.root / "trust",
+            state=self._trust,
             ring=self.settings.ring,
             known_bundles=self._known_bundles,
         )

@@ -42,10 +42,16 @@ from edge.update.seen_time import issued, keep_seen, read_seen, refuse_clock_bef
 from edge.update.sources import Source
 
 _INCOMING: Final = ".incoming"
+_SEEN: Final = "latest-seen"
 _MAX_ROOT_BYTES: Final = 512 * 1024
 _MAX_TIMESTAMP_BYTES: Final = 16 * 1024
 _MAX_SNAPSHOT_BYTES: Final = 64 * 1024
 _DISK: Final = Disk()
+
+
+def last_good_look(state: Path) -> datetime | None:
+    """When the delivery with this ``state`` last found its origin good; None before the first time."""
+    return read_seen(state / _SEEN)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +88,7 @@ class SignedDelivery:
         self._source = source
         self._trusted_root = trusted_root
         self._metadata = state / "metadata"
-        self._seen = state / "latest-seen"
+        self._seen = state / _SEEN
         self._ring = ring
         self._known_bundles = known_bundles
         self._limits = Limits() if limits is None else limits

@@ -209,7 +209,11 @@ def test_doctor_says_what_updates_lack(tmp_path, handmade_bundle):
     assert f"the repository {tmp_path / 'stick'} is not there" in told
     (tmp_path / "stick").mkdir()
     told = outcome(station("doctor", "--config", config))[1]
-    assert f"taken from {tmp_path / 'stick'}; nothing is under way" in told
+    assert f"taken from {tmp_path / 'stick'}, never found good yet; nothing is under way" in told
+    (tmp_path / "var" / "update" / "trust").mkdir(parents=True)
+    (tmp_path / "var" / "update" / "trust" / "latest-seen").write_text("2026-11-20T08:30:00+00:00\n")
+    told = outcome(station("doctor", "--config", config))[1]
+    assert "last found good 2026-11-20 08:30 UTC" in told
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to somebody else")
