@@ -112,7 +112,7 @@ def assemble(
         (site / MODEL_CARD_NAME).write_text(card, "utf-8")
         _write_manifest(site, _manifest(ingredients, detector, classifier, golden, site=site))
         _refuse_size(site, max_bytes)
-        prove_bundle(open_bundle(site), threads=threads)
+        _prove(open_bundle(site), threads=threads)
         take_place(site, out)
     return open_bundle(out)
 
@@ -181,7 +181,7 @@ def _software() -> str:
     return f"leukoscope {importlib.metadata.version('leukoscope')}"
 
 
-def prove_bundle(bundle: Bundle, *, threads: int) -> None:
+def _prove(bundle: Bundle, *, threads: int) -> None:
     """Hold every precision that a network has a file of to the golden set, as a station will.
 
     Where the other network lacks that precision it runs in FP32. Raises AssemblyError for a precision that
