@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from edge.analysis.gates import GateSettings
 from edge.camera.settings import CameraSettings
 from edge.config_path import ConfigPath
-from edge.contract.records import Name
+from edge.contract.message import Name
 from edge.engine.choice import PrecisionChoice
 from edge.errors import ConfigError
 from edge.outbox.settings import MqttSettings, OutboxLimits

@@ -17,7 +17,8 @@ from edge.analysis.gates import Gates
 from edge.camera.protocol import Camera
 from edge.camera.reconnecting import Reconnecting
 from edge.config import StationConfig
-from edge.contract.records import Command, HealthRecord, StateRecord
+from edge.contract.orders import Command
+from edge.contract.status import HealthRecord, StateRecord
 from edge.daemon.capture import CAPTURE, Capture
 from edge.daemon.engine_builder import EngineBuilder
 from edge.daemon.handover import Handover
@@ -25,8 +26,6 @@ from edge.daemon.health import BrokerState, Health, OutboxFigures
 from edge.daemon.observer import STAGES, Observer
 from edge.daemon.page_view import PageView
 from edge.daemon.problems import Problems
-from edge.daemon.second_opinion import ChildOpinions
-from edge.daemon.shadow import Shadow
 from edge.daemon.slide_desk import Origin, SlideDesk, SlideError
 from edge.daemon.timing import StageClock
 from edge.daemon.updates import RecordedReports, Updates
@@ -74,7 +73,7 @@ class Station:
         monotonic_s: Callable[[], float],
     ) -> None:
         self._watch = watch = TrialWatch(monotonic_s=monotonic_s)
-        self._shadow = _shadow(room)
+        self._shadow = None if room is None else room.shadow()
         self._config = config
         self._outbox = outbox
         self._camera = camera
@@ -381,16 +380,3 @@ class Station:
         if self._publisher is None:
             return "off"
         return self._publisher.status.broker
-
-
-def _shadow(room: UpdateRoom | None) -> Shadow | None:
-    """What runs a candidate beside the active bundle; None where the station does without."""
-    if room is None or room.settings.shadow is None:
-        return None
-    opinions = ChildOpinions(
-        precision=room.config.engine.precision,
-        engines=room.config.engines_dir,
-        open_s=room.settings.prepare_s,
-        field_s=room.settings.prove_s,
-    )
-    return Shadow(fields=room.settings.shadow.fields, open_opinion=opinions)

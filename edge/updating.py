@@ -8,6 +8,8 @@ from pathlib import Path
 
 from edge.bundle import starter_bundle
 from edge.config import StationConfig
+from edge.daemon.second_opinion import ChildOpinions
+from edge.daemon.shadow import Shadow
 from edge.errors import ConfigError
 from edge.update.delivery import SignedDelivery, last_good_look
 from edge.update.protocol import Progress
@@ -65,6 +67,18 @@ class UpdateRoom:
             sink=sink,
             progress=progress,
         )
+
+    def shadow(self) -> Shadow | None:
+        """What runs a candidate beside the active bundle; None where the station does without."""
+        if self.settings.shadow is None:
+            return None
+        opinions = ChildOpinions(
+            precision=self.config.engine.precision,
+            engines=self.config.engines_dir,
+            open_s=self.settings.prepare_s,
+            field_s=self.settings.prove_s,
+        )
+        return Shadow(fields=self.settings.shadow.fields, open_opinion=opinions)
 
     def _source(self) -> Source:
         place = self.settings.repository

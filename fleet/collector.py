@@ -22,7 +22,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edge.contract.records import TOPIC_ROOT, Ack, topic
+from edge.contract.message import TOPIC_ROOT, topic
+from edge.contract.orders import Ack
 from fleet.errors import FleetStoreError
 from fleet.intake import LEAVES, read_message
 from fleet.settings import BrokerAccess

@@ -14,17 +14,9 @@ from typing import Annotated, Final
 
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
-from edge.contract.records import (
-    DURABLE_RECORD,
-    MAX_RECORD_BYTES,
-    TOPIC_ROOT,
-    DiscardRecord,
-    DurableRecord,
-    HealthRecord,
-    ReviewRecord,
-    StateRecord,
-    UpdateRecord,
-)
+from edge.contract.message import MAX_RECORD_BYTES, TOPIC_ROOT
+from edge.contract.records import DURABLE_RECORD, DiscardRecord, DurableRecord, ReviewRecord, UpdateRecord
+from edge.contract.status import HealthRecord, StateRecord
 
 RECORD_LEAVES: Final = ("field", "slide", "review", "update")
 LEAVES: Final = (*RECORD_LEAVES, "state", "health")

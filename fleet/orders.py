@@ -11,7 +11,8 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from edge.contract.records import Command, topic
+from edge.contract.message import topic
+from edge.contract.orders import Command
 from edge.errors import BrokerError
 from fleet.settings import BrokerAccess
 

@@ -9,15 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from edge.contract.records import (
-    CellResult,
-    FieldRecord,
-    HealthRecord,
-    Key,
-    ReviewRecord,
-    SlideRecord,
-    StateRecord,
-)
+from edge.contract.message import Key
+from edge.contract.records import CellResult, FieldRecord, ReviewRecord, SlideRecord
+from edge.contract.status import HealthRecord, StateRecord
 from fleet.errors import FleetStoreError
 from fleet.store import APPLICATION_ID, store_faults
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from edge.contract.records import BoxPx
+from edge.contract.message import BoxPx
 from edge.frame import Frame
 from edge.vision.reduction import Reduction
 from edge.vision.registration import Plate, plate_of, register

@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from edge.analysis.counted_fields import CountedFields, Place, place_of, share_of
-from edge.contract.records import BoxPx
+from edge.contract.message import BoxPx
 from edge.frame import Frame
 from edge.vision.exposure import Exposure, measure_exposure
 from edge.vision.focus import sharpness

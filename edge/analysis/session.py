@@ -11,7 +11,8 @@ from typing import Literal
 from edge.analysis.cells import Cell
 from edge.analysis.intervals import BinaryErrors, corrected_share, wilson
 from edge.contract.manifest import Classifier, Confusion
-from edge.contract.records import BlastShare, ShareRow, SlideRecord, Stamp
+from edge.contract.message import Stamp
+from edge.contract.records import BlastShare, ShareRow, SlideRecord
 from edge.contract.taxonomy import ObjectKind
 
 

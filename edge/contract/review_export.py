@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from edge.contract.manifest import RelativePath
-from edge.contract.records import Key, Name, Share, SlideName
+from edge.contract.message import Key, Name, Share, SlideName
 
 REVIEWS_NAME: Final = "reviews.jsonl"
 

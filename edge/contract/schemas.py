@@ -10,18 +10,10 @@ from typing import Final
 from pydantic import BaseModel
 
 from edge.contract.manifest import Manifest
-from edge.contract.records import (
-    Ack,
-    Command,
-    DiscardRecord,
-    FieldRecord,
-    HealthRecord,
-    ReviewRecord,
-    SlideRecord,
-    StateRecord,
-    UpdateRecord,
-)
+from edge.contract.orders import Ack, Command
+from edge.contract.records import DiscardRecord, FieldRecord, ReviewRecord, SlideRecord, UpdateRecord
 from edge.contract.review_export import ReviewedCell
+from edge.contract.status import HealthRecord, StateRecord
 
 SCHEMAS: Final[dict[str, type[BaseModel]]] = {
     "bundle": Manifest,

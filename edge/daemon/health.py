@@ -13,7 +13,7 @@ import psutil
 
 from edge.camera.protocol import Camera
 from edge.camera.reconnecting import Reconnecting
-from edge.contract.records import HealthRecord
+from edge.contract.status import HealthRecord
 from edge.daemon.capture import CameraState, Capture
 from edge.daemon.handover import Handover
 from edge.daemon.observer import Observer

@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 from edge.analysis.cells import Cell
 from edge.analysis.field import FieldAnalyzer
 from edge.analysis.gates import Accepted, Gates, Refused
-from edge.contract.records import BoxPx
+from edge.contract.message import BoxPx
 from edge.daemon.handover import Handover
 from edge.daemon.problems import Problems
 from edge.daemon.slide_desk import CountedField, SlideDesk

@@ -9,7 +9,8 @@ from typing import Final
 
 import cv2
 
-from edge.contract.records import HealthRecord, SlideRecord
+from edge.contract.records import SlideRecord
+from edge.contract.status import HealthRecord
 from edge.daemon.slide_desk import CountedField, SlideDesk
 from edge.frame import Frame, Pixels
 from edge.web.view import (

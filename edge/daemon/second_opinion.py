@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from edge.analysis.comparison import Sighting, TwoReadings
 from edge.cancellation import Cancelled
 from edge.child_process import Child, SilentError, child_process
-from edge.contract.records import MAX_RECORD_BYTES
+from edge.contract.message import MAX_RECORD_BYTES
 from edge.engine.choice import PrecisionChoice
 from edge.errors import EngineError
 from edge.frame import Pixels

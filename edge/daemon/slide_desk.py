@@ -15,7 +15,8 @@ from edge.analysis.cells import Cell
 from edge.analysis.gates import Accepted
 from edge.analysis.session import SlideSession
 from edge.contract.manifest import Classifier
-from edge.contract.records import DurableRecord, FieldRecord, Key, SlideName, SlideRecord, Stamp
+from edge.contract.message import Key, SlideName, Stamp
+from edge.contract.records import DurableRecord, FieldRecord, SlideRecord
 from edge.errors import LeukoscopeError, StorageError
 from edge.frame import Frame
 

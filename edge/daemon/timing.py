@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from edge.contract.records import StageLatency
+from edge.contract.status import StageLatency
 
 WINDOW: Final = 512
 """Samples a latency is told from: some minutes of a busy station, so that a change shows."""

@@ -11,7 +11,8 @@ from typing import Final, Protocol
 from edge.bundle import read_manifest
 from edge.cancellation import Cancelled
 from edge.contract.manifest import Classifier
-from edge.contract.records import DurableRecord, Key, UpdateRecord
+from edge.contract.message import Key
+from edge.contract.records import DurableRecord, UpdateRecord
 from edge.daemon.problems import Problems
 from edge.daemon.shadow import Shadow
 from edge.daemon.slide_desk import SlideDesk

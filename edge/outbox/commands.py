@@ -9,7 +9,8 @@ from typing import Literal, Protocol
 
 from pydantic import ValidationError
 
-from edge.contract.records import MAX_COMMAND_BYTES, Command
+from edge.contract.message import MAX_COMMAND_BYTES
+from edge.contract.orders import Command
 
 RefusalReason = Literal["oversized", "too_many", "malformed", "expired", "repeated", "not_saved", "not_done"]
 

@@ -7,7 +7,8 @@ import zlib
 from dataclasses import dataclass
 from typing import Literal
 
-from edge.contract.records import DiscardRecord, Key, Stamp
+from edge.contract.message import Key, Stamp
+from edge.contract.records import DiscardRecord
 from edge.outbox.position import Position
 
 

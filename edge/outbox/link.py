@@ -15,7 +15,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.broker_access import read_password, tls_context
-from edge.contract.records import MAX_COMMAND_BYTES
+from edge.contract.message import MAX_COMMAND_BYTES
 from edge.errors import BrokerError
 from edge.outbox.settings import MqttSettings, TlsSettings
 

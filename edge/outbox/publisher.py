@@ -19,7 +19,9 @@ from typing import Final, Literal
 
 from pydantic import ValidationError
 
-from edge.contract.records import Ack, Command, HealthRecord, StateRecord, topic
+from edge.contract.message import topic
+from edge.contract.orders import Ack, Command
+from edge.contract.status import HealthRecord, StateRecord
 from edge.errors import BrokerError, LeukoscopeError, StorageError
 from edge.outbox.commands import CommandGate, Refusal, RefusalReason
 from edge.outbox.link import Delivered, Link, Lost, Publication, Received, check_files

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from edge.contract.records import DURABLE_RECORD, Stamp
+from edge.contract.message import Stamp
+from edge.contract.records import DURABLE_RECORD
 from edge.outbox.database import LARGEST_NUMBER, connect
 from edge.outbox.discard import Row, unreadable_row
 from edge.outbox.position import Position

@@ -21,7 +21,8 @@ from typing import Final, TypeVar
 
 from typing_extensions import Self
 
-from edge.contract.records import MAX_RECORD_BYTES, DiscardRecord, DurableRecord, Key, Stamp
+from edge.contract.message import MAX_RECORD_BYTES, Key, Stamp
+from edge.contract.records import DiscardRecord, DurableRecord
 from edge.errors import StorageError
 from edge.outbox.boot import read_boot, write_boot
 from edge.outbox.database import LARGEST_NUMBER, DamagedError, ProcessLock, connect, storage_faults

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
-from edge.contract.records import Stamp
+from edge.contract.message import Stamp
 from edge.outbox.discard import Row, discarded_row
 from edge.outbox.position import Position
 from edge.outbox.retention import Held, to_discard, too_many_discards

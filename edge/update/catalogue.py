@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from edge.contract.manifest import MANIFEST_NAME, Manifest, Sha256
-from edge.contract.records import Name
+from edge.contract.message import Name
 from edge.errors import UntrustedError
 from edge.update.protocol import Offer
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
 from edge.config_path import ConfigPath
-from edge.contract.records import Name, Share
+from edge.contract.message import Name, Share
 from edge.update.rules import Patience
 from edge.update.shadowing import ShadowGate
 from edge.update.trial import Gate

@@ -25,7 +25,7 @@ from securesystemslib.exceptions import FormatError, VerificationError
 from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]
 
 from edge.contract.manifest import Sha256
-from edge.contract.records import Name
+from edge.contract.message import Name
 from edge.errors import ConfigError, StorageError, ValidationReportError
 from edge.filesystem import Disk, replace_file
 from edge.validation.line import Line, State

@@ -10,7 +10,8 @@ from typing import Final
 import cv2
 import numpy as np
 
-from edge.contract.records import BoxPx, CellResult
+from edge.contract.message import BoxPx
+from edge.contract.records import CellResult
 from edge.contract.taxonomy import ObjectKind
 from edge.frame import Pixels
 from edge.web.view import PageCell

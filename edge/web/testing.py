@@ -16,7 +16,8 @@ from typing import Final, Literal
 import cv2
 import numpy as np
 
-from edge.contract.records import BlastShare, HealthRecord, ShareRow, StageLatency
+from edge.contract.records import BlastShare, ShareRow
+from edge.contract.status import HealthRecord, StageLatency
 from edge.contract.taxonomy import DIFFERENTIAL, ObjectKind
 from edge.errors import LeukoscopeError
 from edge.frame import Pixels

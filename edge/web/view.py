@@ -15,7 +15,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from typing_extensions import Self
 
 from edge.contract.manifest import Manifest
-from edge.contract.records import BlastShare, CellResult, Count, HealthRecord, ShareRow
+from edge.contract.message import Count
+from edge.contract.records import BlastShare, CellResult, ShareRow
+from edge.contract.status import HealthRecord
 from edge.contract.taxonomy import ObjectKind
 
 DOUBTFUL: Final = "doubtful"

@@ -20,7 +20,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.broker import find_mosquitto, free_port
-from edge.contract.records import StateRecord
+from edge.contract.status import StateRecord
 from edge.outbox.publisher import Publisher
 from edge.outbox.settings import MqttSettings, TlsSettings
 from edge.outbox.store import Outbox

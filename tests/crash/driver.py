@@ -14,7 +14,9 @@ import threading
 from datetime import datetime, timezone
 from pathlib import Path
 
-from edge.contract.records import Key, Stamp, StateRecord, UpdateRecord
+from edge.contract.message import Key, Stamp
+from edge.contract.records import UpdateRecord
+from edge.contract.status import StateRecord
 from edge.outbox.publisher import Publisher
 from edge.outbox.settings import MqttSettings
 from edge.outbox.store import Outbox

@@ -5,15 +5,8 @@ from typing import Any
 
 import pytest
 
-from edge.contract.records import (
-    DurableRecord,
-    FieldRecord,
-    Key,
-    ReviewRecord,
-    SlideRecord,
-    Stamp,
-    UpdateRecord,
-)
+from edge.contract.message import Key, Stamp
+from edge.contract.records import DurableRecord, FieldRecord, ReviewRecord, SlideRecord, UpdateRecord
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 

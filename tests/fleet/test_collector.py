@@ -13,7 +13,8 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.broker import Broker, EmbeddedBroker, Mosquitto, find_mosquitto
-from edge.contract.records import Ack, topic
+from edge.contract.message import topic
+from edge.contract.orders import Ack
 from edge.errors import BrokerError
 from fleet.collector import Collector, Message, Writer
 from fleet.queries import FleetQueries, open_queries

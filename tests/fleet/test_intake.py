@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.contract.records import MAX_RECORD_BYTES, DiscardRecord, HealthRecord, StateRecord
+from edge.contract.message import MAX_RECORD_BYTES
+from edge.contract.records import DiscardRecord
+from edge.contract.status import HealthRecord, StateRecord
 from fleet.intake import (
     LEAVES,
     IncomingHealth,

@@ -10,7 +10,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from typer.testing import CliRunner
 
 from edge.broker import Mosquitto
-from edge.contract.records import Command
+from edge.contract.orders import Command
 from edge.errors import BrokerError
 from fleet.cli import app
 from fleet.errors import UsageError

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from edge.contract.records import DiscardRecord, StateRecord
+from edge.contract.records import DiscardRecord
+from edge.contract.status import StateRecord
 from fleet.errors import FleetStoreError
 from fleet.intake import Incoming, Rejected, read_message
 from fleet.queries import FleetQueries, open_queries

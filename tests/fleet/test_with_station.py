@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from edge.broker import Broker, EmbeddedBroker, Mosquitto
-from edge.contract.records import Key, StateRecord
+from edge.contract.message import Key
+from edge.contract.status import StateRecord
 from edge.outbox.publisher import Publisher
 from edge.outbox.settings import MqttSettings
 from edge.outbox.store import Outbox

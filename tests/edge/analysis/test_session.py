@@ -8,7 +8,7 @@ from edge.analysis.cells import Cell, Naming
 from edge.analysis.intervals import wilson
 from edge.analysis.session import SlideSession, blast_errors
 from edge.contract.manifest import Confusion
-from edge.contract.records import Key, Stamp
+from edge.contract.message import Key, Stamp
 from edge.contract.taxonomy import ObjectKind
 from tests.edge.facts import classifier_facts
 

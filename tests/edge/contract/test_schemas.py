@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 import jsonschema
 import pytest
 
-from edge.contract.records import Command
+from edge.contract.orders import Command
 from edge.contract.schemas import SCHEMAS, render
 from tests.conftest import REPOSITORY
 

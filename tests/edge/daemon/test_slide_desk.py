@@ -8,7 +8,8 @@ import pytest
 from edge.analysis.cells import Cell, Naming
 from edge.analysis.counted_fields import Place
 from edge.analysis.gates import Accepted
-from edge.contract.records import FieldRecord, Key
+from edge.contract.message import Key
+from edge.contract.records import FieldRecord
 from edge.contract.taxonomy import ObjectKind
 from edge.daemon.slide_desk import Origin, SlideDesk, SlideError
 from edge.errors import StorageError

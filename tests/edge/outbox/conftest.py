@@ -10,7 +10,9 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.broker import Mosquitto
-from edge.contract.records import Ack, DurableRecord, Key, Stamp, UpdateRecord, topic
+from edge.contract.message import Key, Stamp, topic
+from edge.contract.orders import Ack
+from edge.contract.records import DurableRecord, UpdateRecord
 from edge.outbox.store import Outbox
 
 TIMEOUT_S = 15

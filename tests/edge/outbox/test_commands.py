@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.contract.records import MAX_COMMAND_BYTES, Command
+from edge.contract.message import MAX_COMMAND_BYTES
+from edge.contract.orders import Command
 from edge.errors import StorageError
 from edge.outbox.commands import CommandGate, Refusal
 

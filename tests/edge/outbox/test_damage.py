@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.contract.records import DURABLE_RECORD, DiscardRecord, DurableRecord, Key, Stamp, UpdateRecord
+from edge.contract.message import Key, Stamp
+from edge.contract.records import DURABLE_RECORD, DiscardRecord, DurableRecord, UpdateRecord
 from edge.errors import StorageError
 from edge.outbox.store import Outbox
 

@@ -13,7 +13,10 @@ import paho.mqtt.client as mqtt
 import pytest
 
 from edge.broker import Mosquitto, free_port
-from edge.contract.records import MAX_COMMAND_BYTES, Command, DurableRecord, HealthRecord, Key, StateRecord
+from edge.contract.message import MAX_COMMAND_BYTES, Key
+from edge.contract.orders import Command
+from edge.contract.records import DurableRecord
+from edge.contract.status import HealthRecord, StateRecord
 from edge.errors import BrokerError, CameraError
 from edge.outbox.publisher import Publisher, backoff_s
 from edge.outbox.settings import MqttSettings

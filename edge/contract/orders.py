@@ -1,0 +1,32 @@
+"""What a station is told: what the collector has committed, and orders."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, Field
+
+from edge.contract.message import Message, Name, SlideName
+
+
+class Ack(Message):
+    """The collector to a station: everything of ``boot`` up to and with ``sequence`` is committed."""
+
+    schema_id: Annotated[Literal["leukoscope/ack/1"], Field(alias="schema")] = "leukoscope/ack/1"
+    station: Name
+    boot: Annotated[int, Field(ge=1)]
+    sequence: Annotated[int, Field(ge=1)]
+
+
+class Command(Message):
+    """An order to a station. Carried out at most once by ``id``, and never after ``expires_at``.
+
+    ``look_for_update`` asks for the newest bundle that the station's own repository offers: an order never
+    brings one itself. ``cancel_update`` works until the candidate is activated.
+    """
+
+    schema_id: Annotated[Literal["leukoscope/command/1"], Field(alias="schema")] = "leukoscope/command/1"
+    id: Annotated[str, Field(min_length=1, max_length=64)]
+    command: Literal["open_slide", "close_slide", "report_health", "look_for_update", "cancel_update"]
+    slide: SlideName | None = None
+    expires_at: AwareDatetime

@@ -1,0 +1,63 @@
+"""How a station fares, and that it is there: told again and again, kept by nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, Field
+
+from edge.contract.message import Count, Message, Name
+
+
+class StageLatency(Message):
+    """Latency of one stage over the last fields, in milliseconds."""
+
+    p50_ms: float
+    p99_ms: float
+
+
+class HealthRecord(Message):
+    """How the station fares. Not durable: the next one replaces it."""
+
+    schema_id: Annotated[Literal["leukoscope/health/1"], Field(alias="schema")] = "leukoscope/health/1"
+    site: Name
+    station: Name
+    boot: Annotated[int, Field(ge=1)]
+    recorded_at: AwareDatetime
+    uptime_s: float
+    camera: Literal["streaming", "lost", "finished", "starting"]
+    frames: Count
+    frames_dropped: Count
+    fields: Count
+    refusals: Mapping[str, Count]
+    latencies: Mapping[str, StageLatency]
+    queues: Mapping[str, Count]
+    outbox_records: Count
+    outbox_bytes: Count
+    discarded: Count
+    disk_free_bytes: Count
+    memory_bytes: Count
+    broker: Literal["connected", "disconnected", "off"]
+    problems: tuple[str, ...] = ()
+
+
+class StateRecord(Message):
+    """Retained: the birth of a station's connection, or, left behind as its Will, its absence.
+
+    ``engine`` is the runtime and precision that serve, ``engine_choice`` why these serve on this machine.
+    ``first_pending`` names, by boot, the first sequence that the station still holds: what lies before it
+    was acknowledged, or given up, and will not come again. So a collector that begins with an empty
+    database does not wait for ever for records that an earlier one took.
+    """
+
+    schema_id: Annotated[Literal["leukoscope/state/1"], Field(alias="schema")] = "leukoscope/state/1"
+    site: Name
+    station: Name
+    boot: Annotated[int, Field(ge=1)]
+    state: Literal["online", "offline"]
+    software: str
+    bundle: str
+    engine: str
+    engine_choice: str = ""
+    first_pending: Mapping[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = {}
