@@ -10,7 +10,6 @@ that it depends on changes or a person asks. A station then answers with ONNX Ru
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
 import os
@@ -27,6 +26,7 @@ from edge.contract.manifest import Sha256
 from edge.engine.engine_key import EngineKey
 from edge.errors import EngineError, StorageError
 from edge.filesystem import Disk, Filesystem, replace_file
+from edge.process_lock import HeldElsewhereError, held, take_lock
 
 _log = logging.getLogger(__name__)
 
@@ -234,21 +234,16 @@ class EngineCache:
     @contextmanager
     def _held(self, key: EngineKey) -> Iterator[None]:
         """Hold the engine against other processes; the system lets go of it when this one dies."""
-        with self._faults():
-            self.directory.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self._place(key, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(lock)
+            with self._faults():
+                taken = take_lock(self._place(key, "lock"))
+        except HeldElsewhereError as error:
             raise EngineError(
-                f"Another process is building or loading the {key.role}'s {key.precision} engine.",
+                f"Another process ({error.holder}) is building or loading the {key.role}'s {key.precision} engine.",
                 remedy="Wait for it to end.",
             ) from error
-        try:
+        with held(taken):
             yield
-        finally:
-            os.close(lock)
 
     def _replace(self, place: Path, content: bytes) -> None:
         with self._faults():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Final, Protocol
 
 from edge.errors import LeukoscopeError
 from edge.filesystem import Disk, Filesystem, disk_faults
+from edge.process_lock import HeldElsewhereError, held, take_lock
 from edge.update import rules
 from edge.update.journal import Journal
 from edge.update.rules import Attempt, Ledger, Report
@@ -48,22 +47,16 @@ class UpdateStore:
 
         Raises UpdateBusyError at once where another has it, StorageError where the disk does not serve.
         """
-        place = self.root / "lock"
-        with disk_faults(self.root):
-            self.root.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(descriptor)
+            with disk_faults(self.root):
+                taken = take_lock(self.root / "lock")
+        except HeldElsewhereError as error:
             raise UpdateBusyError(
-                f"Another process is at work on the updates in {self.root}.",
+                f"Another process ({error.holder}) is at work on the updates in {self.root}.",
                 remedy="Wait until it is done, or cancel it with `leukoscope-edge update cancel`.",
             ) from error
-        try:
+        with held(taken):
             yield
-        finally:
-            os.close(descriptor)
 
     def hand_over(self, ledger: Ledger, sink: ReportSink) -> Ledger:
         """Give every waiting report to ``sink``, in order. Raises StorageError.

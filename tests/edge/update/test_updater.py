@@ -232,7 +232,7 @@ def busy(bench: Bench) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_of_two_updaters_the_second_is_sent_away(bench: Bench, busy: subprocess.Popen[str]) -> None:
-    with pytest.raises(UpdateBusyError, match="Another process is at work") as refused:
+    with pytest.raises(UpdateBusyError, match=rf"Another process \({busy.pid}\) is at work") as refused:
         bench.updater(self_test=Unexpected()).run_once()
     assert "update cancel" in refused.value.remedy
     assert busy.communicate("go on\n")[0] == "ready\n"
