@@ -239,7 +239,8 @@ class EngineCache:
                 taken = take_lock(self._place(key, "lock"))
         except HeldElsewhereError as error:
             raise EngineError(
-                f"Another process ({error.holder}) is building or loading the {key.role}'s {key.precision} engine.",
+                f"Another process ({error.holder}) is building or loading the {key.role}'s "
+                f"{key.precision} engine.",
                 remedy="Wait for it to end.",
             ) from error
         with held(taken):
