@@ -14,12 +14,13 @@ from typing import Final
 from typing_extensions import Self
 
 from edge.errors import StorageError
+from edge.outbox.kept_values import KEPT_SCHEMA, KeptValues
 
 APPLICATION_ID: Final = 0x4C4B4F58  # "LKOX"
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 LARGEST_NUMBER: Final = 2**63 - 1
 # A row's rowid grows with its key, since one writer appends in key order: salvage relies on that.
-_SCHEMA: Final = """
+_SCHEMA: Final = f"""
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE records (
     boot INTEGER NOT NULL,
@@ -33,6 +34,7 @@ CREATE TABLE records (
 );
 CREATE INDEX kept ON records (boot, sequence) WHERE discarded = 0;
 CREATE TABLE commands (id TEXT PRIMARY KEY, expires_s REAL NOT NULL);
+{KEPT_SCHEMA}
 """
 
 
@@ -103,7 +105,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         raise StorageError(
             f"{path} is a database of something else, not an outbox.", remedy="Give the outbox another path."
         )
-    if version != SCHEMA_VERSION:
+    if version not in {1, SCHEMA_VERSION}:
         raise StorageError(
             f"The outbox {path} has layout {version}; this software knows {SCHEMA_VERSION}.",
             remedy="Run the software version that wrote it, until it is empty.",
@@ -111,6 +113,21 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     verdict = [str(row[0]) for row in connection.execute("PRAGMA quick_check(1)")]
     if verdict != ["ok"]:
         raise DamagedError("; ".join(verdict))
+    if version == 1:
+        _bring_from_1(connection)
+
+
+def _bring_from_1(connection: sqlite3.Connection) -> None:
+    """Layout 1 kept one kind of value, among the outbox's own."""
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(KEPT_SCHEMA)
+    newest = connection.execute("SELECT name, value FROM meta WHERE name LIKE 'newest %'").fetchall()
+    KeptValues(connection=connection).write(
+        {str(name).replace(" ", "/", 1): str(value).encode() for name, value in newest}
+    )
+    connection.execute("DELETE FROM meta WHERE name LIKE 'newest %'")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute("COMMIT")
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

@@ -24,11 +24,12 @@ from edge.contract.orders import Ack, Command
 from edge.contract.status import HealthRecord, StateRecord
 from edge.errors import BrokerError, LeukoscopeError, StorageError
 from edge.outbox.commands import CommandGate, Refusal, RefusalReason
+from edge.outbox.kinds import StoredRecord
 from edge.outbox.link import Delivered, Link, Lost, Publication, Received, check_files
 from edge.outbox.mailbox import Mailbox
 from edge.outbox.position import Position
 from edge.outbox.settings import MqttSettings
-from edge.outbox.store import Outbox, StoredRecord
+from edge.outbox.store import Outbox
 from edge.outbox.window import Window
 
 _LOG: Final = logging.getLogger(__name__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -33,6 +34,10 @@ _BACKWARD: Final = """
 SELECT rowid, boot, sequence, schema, appended_s, body, crc32, discarded FROM records
 WHERE rowid < ? ORDER BY rowid DESC
 """
+_KEPT: Final = (
+    "SELECT name, value, crc32 FROM kept_values ORDER BY rowid",
+    "SELECT name, value, crc32 FROM kept_values ORDER BY rowid DESC",
+)
 _META: Final = "SELECT CAST(value AS INTEGER) FROM meta WHERE name = ?"
 
 
@@ -58,6 +63,7 @@ def rebuild(path: Path, *, stamp: Stamp, limits: OutboxLimits, now: datetime) ->
         table = RecordTable(connection=connection, limits=limits)
         with table.transaction():
             found = _copy_intact(damaged, table, station=stamp.key.station)
+            table.kept.write(_kept_values(damaged))
             lost = tuple(_gaps(found))
             for position in lost:
                 table.insert(unreadable_row(position, stamp=stamp, appended_s=now.timestamp()))
@@ -151,9 +157,20 @@ def _scan(connection: sqlite3.Connection, query: str, start: int, direction: int
         at += direction * 2 ** max(0, failures - _SINGLE_STEPS)
 
 
-def _until_damage(connection: sqlite3.Connection, query: str, at: int) -> Iterator[tuple[Any, ...]]:
+def _kept_values(connection: sqlite3.Connection) -> dict[str, bytes]:
+    """What lies before the first damage and behind the last; each value vouches for itself by its sum."""
+    found: dict[str, bytes] = {}
+    for query in _KEPT:
+        for values in _until_damage(connection, query):
+            match values:
+                case (str(name), bytes(value), int(crc32)) if zlib.crc32(value) == crc32:
+                    found[name] = value
+    return found
+
+
+def _until_damage(connection: sqlite3.Connection, query: str, *at: int) -> Iterator[tuple[Any, ...]]:
     try:
-        yield from connection.execute(query, (at,))
+        yield from connection.execute(query, at)
     except (sqlite3.DatabaseError, OverflowError):
         return
 

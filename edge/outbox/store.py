@@ -6,7 +6,6 @@ threads; one lock makes one writer of them.
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -27,6 +26,8 @@ from edge.errors import StorageError
 from edge.outbox.boot import read_boot, write_boot
 from edge.outbox.database import LARGEST_NUMBER, DamagedError, ProcessLock, connect, storage_faults
 from edge.outbox.discard import Row, unreadable_row
+from edge.outbox.kept_values import check_values
+from edge.outbox.kinds import StoredRecord, stored
 from edge.outbox.position import Position
 from edge.outbox.retention import clock_step_s
 from edge.outbox.salvage import finish_rebuild, rebuild
@@ -35,17 +36,6 @@ from edge.outbox.table import RecordTable
 
 _LOG: Final = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")
-_LEAVES: Final = {f"leukoscope/{leaf}/1": leaf for leaf in ("field", "slide", "review", "update")}
-_LEAF_OF_UNKNOWN: Final = "field"
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredRecord:
-    """A record waiting to leave. ``leaf`` is the last level of its MQTT topic."""
-
-    position: Position
-    leaf: str
-    body: bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,14 +124,20 @@ class Outbox:
         """Have ``listener`` called after each append, in the appending thread; it must not block."""
         self._listeners.append(listener)
 
-    def append(self, build: Callable[[Key], DurableRecord]) -> Key:
-        """Save the record that ``build`` makes for its key; durable on return.
+    def append(
+        self, build: Callable[[Key], DurableRecord], *, keep: Mapping[str, bytes | None] | None = None
+    ) -> Key:
+        """Save the record that ``build`` makes for its key, and with it the values in ``keep``.
+
+        Durable on return, the record and the values together or neither; None removes a value. See ``kept``.
 
         Raises StorageError when it cannot be saved (then nothing was, and the key is used for the next
         record), ValueError when the record carries another key, and whatever ``build`` raises. ``build`` is
         called a second time, with a new key, if the file turns out to be damaged.
         """
-        key = self._on_disk(lambda table: self._save(table, build))
+        values = keep or {}
+        check_values(values)
+        key = self._on_disk(lambda table: self._save(table, build, keep=values))
         self._tell_listeners()
         return key
 
@@ -151,22 +147,44 @@ class Outbox:
         So whoever hands records over one by one, and was killed before it noted the last one, may hand that
         one over again. Raises what ``append`` raises.
         """
-        note = f"newest {subject}"
+        note, value = f"newest/{subject}", name.encode()
+        check_values({note: value})
 
         def save(table: RecordTable) -> Key | None:
-            return None if table.meta(note) == name else self._save(table, build, note=(note, name))
+            return None if table.kept.get(note) == value else self._save(table, build, keep={note: value})
 
         key = self._on_disk(save)
         if key is not None:
             self._tell_listeners()
         return key
 
+    def keep(self, values: Mapping[str, bytes | None]) -> None:
+        """Keep small named values, durable on return, all of them or none; None removes one.
+
+        Raises StorageError.
+        """
+        check_values(values)
+
+        def write(table: RecordTable) -> None:
+            with table.transaction():
+                table.kept.write(values)
+
+        self._on_disk(write)
+
+    def kept(self, prefix: str = "") -> dict[str, bytes]:
+        """The values that are kept under names that begin so, also by an earlier process.
+
+        They stay until they are removed or written anew. Of a damaged file as many are salvaged as can be
+        read; whoever needs several must expect that one is missing. Raises StorageError.
+        """
+        return self._on_disk(lambda table: table.kept.read(prefix))
+
     def pending(self, *, after: Position | None = None, limit: int = 100) -> tuple[StoredRecord, ...]:
         """The oldest records behind ``after``, in key order, at most ``limit``."""
 
         def read(table: RecordTable) -> tuple[StoredRecord, ...]:
             rows = table.read(after=after or Position(0, 0), limit=limit)
-            return tuple(_stored(row if row.intact else self._give_up_unreadable(row)) for row in rows)
+            return tuple(stored(row if row.intact else self._give_up_unreadable(row)) for row in rows)
 
         return self._on_disk(read)
 
@@ -297,6 +315,8 @@ class Outbox:
                 f"The outbox {self._path} holds records of {known}, and this is {owner}.",
                 remedy=f"Run as {known} until it is empty, or give {owner} an outbox of its own.",
             )
+        if known not in {None, owner}:
+            table.kept.clear()
         table.set_meta("owner", owner)
 
     def _begin_boot(self, table: RecordTable) -> None:
@@ -313,7 +333,7 @@ class Outbox:
         table: RecordTable,
         build: Callable[[Key], DurableRecord],
         *,
-        note: tuple[str, str] | None = None,
+        keep: Mapping[str, bytes | None],
     ) -> Key:
         position = Position(self._boot, self._sequence + 1)
         key = Key(station=self._station, boot=position.boot, sequence=position.sequence)
@@ -341,8 +361,7 @@ class Outbox:
             if step_s:
                 table.shift_times(boot=self._boot, step_s=step_s)
             table.insert(row)
-            if note is not None:
-                table.set_meta(*note)
+            table.kept.write(keep)
             self._make_room(table, newest=position)
         self._wall_minus_monotonic_s += step_s
         self._sequence = position.sequence
@@ -379,11 +398,3 @@ class Outbox:
 
     def _now_s(self) -> float:
         return self._utc_now().timestamp()
-
-
-def _stored(row: Row) -> StoredRecord:
-    """Discard records travel where the record that they stand for would have."""
-    schema = row.schema
-    if row.discarded:
-        schema = str(json.loads(row.body)["discarded_schema"])
-    return StoredRecord(position=row.position, leaf=_LEAVES.get(schema, _LEAF_OF_UNKNOWN), body=row.body)

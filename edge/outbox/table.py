@@ -13,6 +13,7 @@ from typing import Final
 
 from edge.contract.message import Stamp
 from edge.outbox.discard import Row, discarded_row
+from edge.outbox.kept_values import KeptValues
 from edge.outbox.position import Position
 from edge.outbox.retention import Held, to_discard, too_many_discards
 from edge.outbox.settings import OutboxLimits
@@ -63,6 +64,7 @@ class RecordTable:
         self._connection = connection
         self._limits = limits
         self.counters = self._count()
+        self.kept = KeptValues(connection=connection)
 
     def close(self) -> None:
         """Close the file."""
