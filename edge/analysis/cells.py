@@ -35,7 +35,10 @@ class Naming:
 class Cell:
     """One detected object; white cells have a naming and the crop that was named.
 
-    ``box_px`` is x0, y0, x1, y1 in pixels of the frame.
+    ``box_px`` is x0, y0, x1, y1 in pixels of the frame. ``number`` names a white cell for the whole slide
+    and is given by the slide map, None before and elsewhere: the same number in a later field is the same
+    cell in a better view. ``cut_off`` says that the cell reaches beyond the frame. ``position_px`` is its
+    middle on its island of the map, in pixels of the frames.
     """
 
     box_px: tuple[float, float, float, float]
@@ -43,6 +46,9 @@ class Cell:
     score: float
     naming: Naming | None = None
     crop: Pixels | None = None
+    number: int | None = None
+    cut_off: bool | None = None
+    position_px: tuple[float, float] | None = None
 
     @property
     def centre_px(self) -> tuple[float, float]:
@@ -54,12 +60,25 @@ class Cell:
         """The cell as it goes into a record, rounded to what the networks can mean."""
         left, top, right, bottom = (round(edge, 1) for edge in self.box_px)
         box_px, score = (left, top, right, bottom), round(self.score, 4)
+        position_px = None
+        if self.position_px is not None:
+            position_px = (round(self.position_px[0], 1), round(self.position_px[1], 1))
         if self.naming is None:
-            return CellResult(box_px=box_px, object=self.kind, score=score)
+            return CellResult(
+                box_px=box_px,
+                object=self.kind,
+                score=score,
+                number=self.number,
+                cut_off=self.cut_off,
+                position_px=position_px,
+            )
         return CellResult(
             box_px=box_px,
             object=self.kind,
             score=score,
+            number=self.number,
+            cut_off=self.cut_off,
+            position_px=position_px,
             cell_class=self.naming.cell_class,
             probability=round(self.naming.probability, 4),
             probabilities={name: round(value, 4) for name, value in self.naming.probabilities.items()},

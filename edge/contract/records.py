@@ -12,7 +12,13 @@ from edge.contract.taxonomy import ObjectKind
 
 
 class CellResult(Message):
-    """One detected object; the fields from ``cell_class`` on are for white cells alone."""
+    """One detected object; the fields from ``cell_class`` to ``number`` are for white cells alone.
+
+    ``number`` names a white cell for the whole slide, from 1: in a later field's record it is the same cell
+    in a better view, which takes the place of the earlier one. ``cut_off`` says that it reaches beyond the
+    frame, and that no field has shown it whole yet. ``position_px`` is its middle on the field's island, in
+    pixels of the frames.
+    """
 
     box_px: BoxPx
     object: ObjectKind
@@ -23,6 +29,37 @@ class CellResult(Message):
     distance: float | None = None
     out_of_distribution: bool | None = None
     doubtful: bool | None = None
+    number: Annotated[int | None, Field(ge=1)] = None
+    cut_off: bool | None = None
+    position_px: tuple[float, float] | None = None
+
+
+class FieldPlace(Message):
+    """Where a field lies on the slide map.
+
+    An island, from 1, is ground that is known to hang together; ``corner_px`` is the field's top left corner
+    on it, in pixels of the frames. ``tracking_lost`` says that the field begins an island because nothing
+    told where it lies. ``joined`` are islands that turned out to be parts of this one, and
+    ``withdrawn_cells`` the numbers of white cells that turned out to have been counted under another number.
+    """
+
+    island: Annotated[int, Field(ge=1)]
+    corner_px: tuple[float, float]
+    tracking_lost: bool = False
+    joined: tuple[int, ...] = ()
+    withdrawn_cells: tuple[int, ...] = ()
+
+
+class CameraState(Message):
+    """What the camera said of a frame; None where it does not say. ``colour_gains`` are of red and blue.
+
+    ``gain`` is in the camera's own measure: a factor, decibels or steps.
+    """
+
+    exposure_us: Annotated[float | None, Field(ge=0)] = None
+    gain: float | None = None
+    colour_gains: tuple[float, float] | None = None
+    colour_temperature_k: Annotated[float | None, Field(gt=0)] = None
 
 
 class FieldRecord(Message):
@@ -38,9 +75,11 @@ class FieldRecord(Message):
     height_px: Annotated[int, Field(gt=0)]
     um_per_px: float | None = None
     stage_um: tuple[float, float] | None = None
+    camera: CameraState | None = None
     focus: float
     cells: tuple[CellResult, ...]
     analysis_ms: float
+    place: FieldPlace | None = None
 
 
 class ShareRow(Message):
@@ -67,6 +106,19 @@ class BlastShare(Message):
     corrected_high: Share | None = None
 
 
+class CoveredGround(Message):
+    """How much of the smear the fields of a slide have shown, each place once.
+
+    In frames' worth, and in mm2 where the scale is known. ``islands`` are the pieces that are not known to
+    hang together; ``tracking_losses`` says how often a new one had to be begun.
+    """
+
+    frames: Annotated[float, Field(ge=0)]
+    mm2: Annotated[float | None, Field(ge=0)] = None
+    islands: Count
+    tracking_losses: Count
+
+
 class SlideRecord(Message):
     """The state of a slide session: its differential so far, or at its close."""
 
@@ -82,6 +134,7 @@ class SlideRecord(Message):
     out_of_distribution_cells: Count
     differential: tuple[ShareRow, ...]
     blasts: BlastShare | None = None
+    ground: CoveredGround | None = None
 
 
 class ReviewRecord(Message):
