@@ -18,7 +18,9 @@ class Frame:
 
     ``captured_at`` is wall-clock UTC, for records; ``monotonic_s`` is for intervals and order.
     ``um_per_px`` and ``stage_um`` (x, y of the frame's top left corner on the smear plane) are None where
-    the camera cannot know them.
+    the camera cannot know them. So are ``exposure_us``, ``gain`` (in the camera's own measure),
+    ``colour_gains`` (red, blue) and ``colour_temperature_k``: what the camera says that it did, not what it
+    was asked.
     """
 
     pixels: Pixels
@@ -28,6 +30,10 @@ class Frame:
     monotonic_s: float
     um_per_px: float | None = None
     stage_um: tuple[float, float] | None = None
+    exposure_us: float | None = None
+    gain: float | None = None
+    colour_gains: tuple[float, float] | None = None
+    colour_temperature_k: float | None = None
 
     @property
     def width_px(self) -> int:

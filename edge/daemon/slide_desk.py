@@ -16,7 +16,7 @@ from edge.analysis.gates import Accepted
 from edge.analysis.session import SlideSession
 from edge.contract.manifest import Classifier
 from edge.contract.message import Key, SlideName, Stamp
-from edge.contract.records import DurableRecord, FieldRecord, SlideRecord
+from edge.contract.records import CameraState, DurableRecord, FieldRecord, SlideRecord
 from edge.errors import LeukoscopeError, StorageError
 from edge.frame import Frame
 
@@ -148,6 +148,7 @@ class SlideDesk:
                     height_px=frame.height_px,
                     um_per_px=frame.um_per_px,
                     stage_um=frame.stage_um,
+                    camera=_camera_state(frame),
                     focus=round(accepted.focus, 4),
                     cells=tuple(cell.result() for cell in cells),
                     analysis_ms=round(analysis_ms, 2),
@@ -200,3 +201,13 @@ def _checked(name: str) -> str:
         raise SlideError(
             f"{name[:80]!r} cannot name a slide.", remedy="Use 1 to 64 characters without control characters."
         ) from error
+
+
+def _camera_state(frame: Frame) -> CameraState | None:
+    told = CameraState(
+        exposure_us=frame.exposure_us,
+        gain=frame.gain,
+        colour_gains=frame.colour_gains,
+        colour_temperature_k=frame.colour_temperature_k,
+    )
+    return None if told == CameraState() else told

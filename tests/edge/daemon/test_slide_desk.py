@@ -1,5 +1,6 @@
 """Nothing counts that is not on the disk."""
 
+import dataclasses
 from datetime import datetime, timezone
 
 import numpy as np
@@ -9,7 +10,7 @@ from edge.analysis.cells import Cell, Naming
 from edge.analysis.counted_fields import Place
 from edge.analysis.gates import Accepted
 from edge.contract.message import Key
-from edge.contract.records import FieldRecord
+from edge.contract.records import CameraState, FieldRecord
 from edge.contract.taxonomy import ObjectKind
 from edge.daemon.slide_desk import Origin, SlideDesk, SlideError
 from edge.errors import StorageError
@@ -79,6 +80,19 @@ def test_a_counted_field_is_recorded_with_its_cells():
     assert (record.slide, record.field, record.source) == ("A 17", 1, "f.png")
     assert record.cells[0].cell_class == "blast"
     assert subject.latest.named_cells == 1
+
+
+def test_a_field_tells_how_its_camera_stood_where_the_camera_says_it():
+    journal = Journal()
+    subject = desk(journal)
+    subject.open("A")
+    accepted = Accepted(focus=0.5, stained_share=0.2, place=PLACE)
+    told = dataclasses.replace(frame(), exposure_us=8000.0, gain=1.5, colour_gains=(1.9, 1.4))
+    for each in (frame(), told):
+        assert subject.count(each, accepted, (), slide_number=1, analysis_ms=1.0) is not None
+    silent, speaking = (each for each in journal.records if isinstance(each, FieldRecord))
+    assert silent.camera is None
+    assert speaking.camera == CameraState(exposure_us=8000.0, gain=1.5, colour_gains=(1.9, 1.4))
 
 
 def test_a_field_that_cannot_be_saved_is_not_counted():
