@@ -22,11 +22,21 @@ class Command(Message):
     """An order to a station. Carried out at most once by ``id``, and never after ``expires_at``.
 
     ``look_for_update`` asks for the newest bundle that the station's own repository offers: an order never
-    brings one itself. ``cancel_update`` works until the candidate is activated.
+    brings one itself. ``cancel_update`` works until the candidate is activated. ``slide``, the accession id,
+    and ``target_cells`` go with ``open_slide``; left out, the station names the slide and sets the target.
     """
 
     schema_id: Annotated[Literal["leukoscope/command/1"], Field(alias="schema")] = "leukoscope/command/1"
     id: Annotated[str, Field(min_length=1, max_length=64)]
-    command: Literal["open_slide", "close_slide", "report_health", "look_for_update", "cancel_update"]
+    command: Literal[
+        "open_slide",
+        "pause_slide",
+        "resume_slide",
+        "close_slide",
+        "report_health",
+        "look_for_update",
+        "cancel_update",
+    ]
     slide: SlideName | None = None
+    target_cells: Annotated[int, Field(ge=1, le=10_000)] | None = None
     expires_at: AwareDatetime

@@ -83,19 +83,34 @@ class FieldRecord(Message):
 
 
 class ShareRow(Message):
-    """One class of a differential: its count, its share and the share's 95% interval."""
+    """One class of a differential: its count, its share and the share's 95% interval.
+
+    The corrected figures allow for the classifier's validated confusion matrix; they are None where it cannot
+    tell, or where nothing is counted.
+    """
 
     cell_class: Annotated[str, Field(alias="class")]
     count: Count
     share: Share
     low: Share
     high: Share
+    corrected: Share | None = None
+    corrected_low: Share | None = None
+    corrected_high: Share | None = None
+
+
+class PassedThreshold(Message):
+    """How probable it is that the true share of blasts among the slide's named cells is above a threshold."""
+
+    threshold: Share
+    probability: Share
 
 
 class BlastShare(Message):
     """The blast share as counted, and corrected for the classifier's validated confusion matrix.
 
-    The corrected figures are None where the matrix cannot tell blasts from the rest.
+    The corrected figures are None, and there is no threshold, where the matrix cannot tell blasts from the
+    rest.
     """
 
     share: Share
@@ -104,6 +119,31 @@ class BlastShare(Message):
     corrected: Share | None = None
     corrected_low: Share | None = None
     corrected_high: Share | None = None
+    passes: tuple[PassedThreshold, ...] = ()
+
+
+class StopAdvice(Message):
+    """Whether the count may end: advice to the person, who decides.
+
+    ``narrow_enough``: at a planned look, after ``cells`` named cells, the intervals were as narrow as the
+    laboratory asks, at a ``level`` that allows for all planned looks together. ``level`` is None where no
+    looks are planned.
+    """
+
+    decision: Literal["count_on", "narrow_enough", "target_reached"]
+    cells: Count
+    level: Share | None = None
+
+
+class Coverage(Message):
+    """How much of the smear the slide's fields have shown: its area where the scale is known, and in frames.
+
+    ``islands`` are the pieces of ground whose places to each other are not known.
+    """
+
+    area_mm2: Annotated[float, Field(ge=0)] | None = None
+    frames: Annotated[float, Field(ge=0)]
+    islands: Count = 1
 
 
 class CoveredGround(Message):
@@ -120,12 +160,18 @@ class CoveredGround(Message):
 
 
 class SlideRecord(Message):
-    """The state of a slide session: its differential so far, or at its close."""
+    """The state of a slide session: its differential so far, or at its close.
+
+    ``slide`` is what ``identity`` says: the accession id's pseudonym, the id itself, or a name that the station
+    gave. ``resumed`` counts how often the session went on after the station had stopped. ``artefacts`` are
+    objects that a person named so, ``unclassified`` those that a person could not name either; doubtful cells
+    and those out of distribution are the network's own. None of the four stands under a class.
+    """
 
     schema_id: Annotated[Literal["leukoscope/slide/1"], Field(alias="schema")] = "leukoscope/slide/1"
     stamp: Stamp
     slide: SlideName
-    state: Literal["open", "closed"]
+    state: Literal["open", "paused", "closed"]
     opened_at: AwareDatetime
     fields: Count
     objects: Mapping[ObjectKind, Count]
@@ -134,6 +180,14 @@ class SlideRecord(Message):
     out_of_distribution_cells: Count
     differential: tuple[ShareRow, ...]
     blasts: BlastShare | None = None
+    identity: Literal["pseudonym", "plain", "given"] | None = None
+    target_cells: Annotated[int, Field(ge=1)] | None = None
+    advice: StopAdvice | None = None
+    artefacts: Count = 0
+    unclassified: Count = 0
+    resumed: Count = 0
+    closed_because: Literal["order", "next_slide", "bundle_changed"] | None = None
+    coverage: Coverage | None = None
     ground: CoveredGround | None = None
 
 
