@@ -2,15 +2,16 @@
 
 So the networks need not wait for the disk, nor for the comparison with earlier fields. The queues between
 them are short and lose nothing; where the camera is faster than the analysis, its own queue drops frames.
+Each stage can be begun anew by whoever supervises it, or given up, and the others go on.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final
 
 from edge.analysis.cells import Cell
 from edge.analysis.field import FieldAnalyzer
@@ -19,6 +20,7 @@ from edge.contract.message import BoxPx
 from edge.daemon.handover import Handover
 from edge.daemon.problems import Problems
 from edge.daemon.slide_desk import CountedField, SlideDesk
+from edge.daemon.stage_worker import StageWork, StageWorker
 from edge.daemon.timing import StageClock
 from edge.errors import EngineError, StorageError
 from edge.frame import Frame
@@ -30,10 +32,12 @@ STAGES: Final = (GATES, ANALYSIS, SAVING)
 FRAME_TO_RECORD: Final = "frame_to_record"
 NO_SLIDE: Final = "no_slide_open"
 """Counted beside the gates' reasons: the frame was good, but there was no slide to count it on."""
+NOT_ANALYSED: Final = "not_analysed"
+"""Counted beside the gates' reasons: a later stage was given up, so that frames are only shown."""
 
-_WAIT_S: Final = 0.5
 _BETWEEN_STAGES: Final = 2
-_Item = TypeVar("_Item")
+_REOPEN_AFTER: Final = 3
+"""So many engine errors in a row are no accident of one picture: the networks are loaded anew."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,10 +50,28 @@ class _Field:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class _Judged:
+    """What the gates said of a frame: the field that it is, or why it is none."""
+
+    field: _Field | None = None
+    refusal: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class _AnalysedField:
     field: _Field
     cells: tuple[Cell, ...]
     analysis_s: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Analysis:
+    """What the networks said of a field, or why they said nothing."""
+
+    cells: tuple[Cell, ...] = ()
+    analysis_s: float = 0.0
+    fault: str = ""
+    by_engine: bool = False
 
 
 class Observer:
@@ -74,6 +96,7 @@ class Observer:
         on_field: Callable[[CountedField], None],
         on_analysed: Callable[[Frame, Sequence[Cell], float], None],
         on_engine_error: Callable[[str], None],
+        reopen: Callable[[], FieldAnalyzer] | None = None,
     ) -> None:
         self._frames = frames
         self._gates = gates
@@ -86,35 +109,70 @@ class Observer:
         self._on_field = on_field
         self._on_analysed = on_analysed
         self._on_engine_error = on_engine_error
+        self._reopen = reopen
+        self._failed_in_a_row = 0
         self._fields = Handover[_Field](capacity=_BETWEEN_STAGES, live=False)
         self._analysed = Handover[_AnalysedField](capacity=_BETWEEN_STAGES, live=False)
         self._lost: deque[Accepted] = deque()
         self._slide_number = 0
         self._without_slide = 0
-        self._stopping = threading.Event()
-        self._threads = (
-            threading.Thread(target=self._judge_all, name=GATES, daemon=True),
-            threading.Thread(target=self._analyse_all, name=ANALYSIS, daemon=True),
-            threading.Thread(target=self._save_all, name=SAVING, daemon=True),
-        )
+        self._not_analysed = 0
+        self._given_up: set[str] = set()
         self.finished = threading.Event()
         """Set when the frames came to an end and all were seen to."""
         self.fields = 0
+        gates_work = StageWork[Frame, _Judged](
+            do=self._judge,
+            deliver=self._pass_on,
+            lost=lambda _frame, reason: problems.raise_(GATES, f"A frame was lost: {reason}"),
+            late=self._take_back_late,
+            at_end=self._fields.end,
+        )
+        analysis_work = StageWork[_Field, _Analysis](
+            do=self._analyse,
+            deliver=self._number,
+            lost=self._lose,
+            late=lambda _field, _analysis: None,
+            at_end=self._analysed.end,
+            prepare=self._reopen_engines,
+        )
+        saving_work = StageWork[_AnalysedField, None](
+            do=self._save,
+            deliver=lambda _analysed, _none: None,
+            # Whether a record came onto the disk, only the thread that writes it can tell: it takes the field
+            # back where it did not, and what is on the disk counts, however late.
+            lost=lambda _analysed, reason: problems.raise_(SAVING, f"A field is not saved yet: {reason}"),
+            late=lambda _analysed, _none: None,
+            at_end=self.finished.set,
+        )
+        self._gates_worker = StageWorker(stage=GATES, source=frames, work=gates_work, clock=clock)
+        self._analysis_worker = StageWorker(
+            stage=ANALYSIS, source=self._fields, work=analysis_work, clock=clock
+        )
+        self._saving_worker = StageWorker(stage=SAVING, source=self._analysed, work=saving_work, clock=clock)
+        self.workers: Mapping[str, StageWorker[Any, Any]] = {
+            GATES: self._gates_worker,
+            ANALYSIS: self._analysis_worker,
+            SAVING: self._saving_worker,
+        }
+        """The stages' threads, for whoever supervises them."""
 
     def start(self) -> None:
         """Begin, in threads of its own."""
-        for thread in self._threads:
-            thread.start()
+        for worker in self.workers.values():
+            worker.start()
 
     def stop(self, timeout_s: float) -> bool:
         """End after the items in hand; whether the threads ended in time."""
-        self._stopping.set()
         self._fields.end()
         self._analysed.end()
-        for thread in self._threads:
-            if thread.ident is not None:
-                thread.join(timeout_s)
-        return not any(thread.is_alive() for thread in self._threads)
+        ended = [worker.stop(timeout_s) for worker in self.workers.values()]
+        return all(ended)
+
+    def give_up(self, stage: str, reason: str) -> None:
+        """Do without a stage from now on; the stages before it go on as far as they make sense."""
+        self._given_up.add(stage)
+        self.workers[stage].give_up(reason)
 
     @property
     def waiting(self) -> dict[str, int]:
@@ -127,34 +185,17 @@ class Observer:
         counts = Counter({reason.value: count for reason, count in self._gates.refusals.items()})
         if self._without_slide:
             counts[NO_SLIDE] = self._without_slide
+        if self._not_analysed:
+            counts[NOT_ANALYSED] = self._not_analysed
         return counts
 
-    def _judge_all(self) -> None:
-        self._work(GATES, self._frames, self._judge)
-        self._fields.end()
-
-    def _analyse_all(self) -> None:
-        self._work(ANALYSIS, self._fields, self._analyse)
-        self._analysed.end()
-
-    def _save_all(self) -> None:
-        self._work(SAVING, self._analysed, self._save)
-        self.finished.set()
-
-    def _work(self, stage: str, source: Handover[_Item], see_to: Callable[[_Item], None]) -> None:
-        while not self._stopping.is_set():
-            item = source.get(_WAIT_S)
-            self._clock.alive(stage)
-            if item is not None:
-                see_to(item)
-            elif source.drained:
-                return
-
-    def _judge(self, frame: Frame) -> None:
+    def _judge(self, frame: Frame) -> _Judged:
+        if self._given_up:
+            self._not_analysed += 1
+            return _Judged(refusal=NOT_ANALYSED)
         if not self._desk.is_open:
             self._without_slide += 1
-            self._on_frame(frame, NO_SLIDE)
-            return
+            return _Judged(refusal=NO_SLIDE)
         if self._slide_number != self._desk.opened:
             self._slide_number = self._desk.opened
             self._lost.clear()
@@ -164,27 +205,55 @@ class Observer:
         with self._clock.stage(GATES):
             verdict = self._gates.judge(frame)
         if isinstance(verdict, Refused):
-            self._on_frame(frame, verdict.reason.value)
-            return
-        self._on_frame(frame, None)
-        self._fields.put(_Field(frame=frame, accepted=verdict, slide_number=self._slide_number))
+            return _Judged(refusal=verdict.reason.value)
+        return _Judged(field=_Field(frame=frame, accepted=verdict, slide_number=self._slide_number))
 
-    def _analyse(self, field: _Field) -> None:
+    def _pass_on(self, frame: Frame, judged: _Judged) -> None:
+        self._problems.clear(GATES)
+        self._on_frame(frame, judged.refusal)
+        if judged.field is not None:
+            self._gates_worker.hand_on(judged.field, self._fields)
+
+    def _take_back_late(self, _frame: Frame, judged: _Judged) -> None:
+        """The gates hold this frame for counted, and nobody will count it."""
+        if judged.field is not None:
+            self._lost.append(judged.field.accepted)
+
+    def _analyse(self, field: _Field) -> _Analysis:
         begun_s = self._monotonic_s()
         try:
+            if self._failed_in_a_row >= _REOPEN_AFTER:
+                self._reopen_engines()
             cells = self._analyzer.analyze(field.frame.pixels, um_per_px=field.frame.um_per_px)
         except (EngineError, ValueError) as error:
-            self._lost.append(field.accepted)
-            if isinstance(error, EngineError):
-                self._on_engine_error(str(error))
-            self._problems.raise_(ANALYSIS, f"A field was lost: {error}")
+            return _Analysis(fault=str(error), by_engine=isinstance(error, EngineError))
+        return _Analysis(cells=cells, analysis_s=self._monotonic_s() - begun_s)
+
+    def _number(self, field: _Field, analysis: _Analysis) -> None:
+        if analysis.fault:
+            self._failed_in_a_row += analysis.by_engine
+            self._lose(field, analysis.fault, by_engine=analysis.by_engine)
             return
+        self._failed_in_a_row = 0
         self._problems.clear(ANALYSIS)
-        analysis_s = self._monotonic_s() - begun_s
-        self._clock.note(ANALYSIS, analysis_s)
-        self._on_analysed(field.frame, cells, analysis_s)
-        fresh = not_yet_counted(cells, field.accepted.covered_px)
-        self._analysed.put(_AnalysedField(field=field, cells=fresh, analysis_s=analysis_s))
+        self._clock.note(ANALYSIS, analysis.analysis_s)
+        self._on_analysed(field.frame, analysis.cells, analysis.analysis_s)
+        fresh = not_yet_counted(analysis.cells, field.accepted.covered_px)
+        analysed = _AnalysedField(field=field, cells=fresh, analysis_s=analysis.analysis_s)
+        self._analysis_worker.hand_on(analysed, self._analysed)
+
+    def _lose(self, field: _Field, reason: str, *, by_engine: bool = True) -> None:
+        """Give a field back to the gates, so that it can be counted when it is seen again, and say so."""
+        self._lost.append(field.accepted)
+        if by_engine:
+            self._on_engine_error(reason)
+        self._problems.raise_(ANALYSIS, f"A field was lost: {reason}")
+
+    def _reopen_engines(self) -> None:
+        """Other sessions of the same networks; those in a stuck thread's hands are left to it."""
+        if self._reopen is not None:
+            self._analyzer = self._reopen()
+        self._failed_in_a_row = 0
 
     def _save(self, analysed: _AnalysedField) -> None:
         field = analysed.field

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -24,6 +24,7 @@ class StageClock:
         self._lock = threading.Lock()
         self._samples: dict[str, deque[float]] = {}
         self._progress: dict[str, float] = {}
+        self._passes: Counter[str] = Counter()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -37,6 +38,7 @@ class StageClock:
         with self._lock:
             self._samples.setdefault(name, deque(maxlen=WINDOW)).append(latency_s * 1000)
             self._progress[name] = self._monotonic_s()
+            self._passes[name] += 1
 
     def alive(self, name: str) -> None:
         """Stamp the progress of a stage that did its round without work, such as waiting for a frame."""
@@ -48,6 +50,11 @@ class StageClock:
         with self._lock:
             seen_s = self._progress.get(name)
         return None if seen_s is None else self._monotonic_s() - seen_s
+
+    def passes(self, name: str) -> int:
+        """How much work the stage has seen through."""
+        with self._lock:
+            return self._passes[name]
 
     def latencies(self) -> dict[str, StageLatency]:
         """The median and the 99th percentile of each stage over its last passes."""
