@@ -186,6 +186,7 @@ class Station:
                 desk=self.desk,
                 reports=reports,
                 problems=self.problems,
+                now=now,
                 monotonic_s=monotonic_s,
             )
             if room is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -12,6 +13,7 @@ import typer
 from edge.bundle import read_manifest
 from edge.config import load_config
 from edge.errors import ConfigError, LeukoscopeError, StorageError
+from edge.update.hand_look import HandLook
 from edge.update.rules import Ledger
 from edge.update.shadowing import told
 from edge.update.sources import directory_source
@@ -37,6 +39,9 @@ def status(config: ConfigOption) -> None:
     ledger = room.store.journal.read()
     for line in _told(room.store, ledger, base=room.base):
         typer.echo(line)
+    by_hand = room.store.hand_look()
+    if by_hand is not None and (words := by_hand.told(datetime.now(timezone.utc))):
+        typer.echo(f"by hand   {words}")
 
 
 @app.command()
@@ -54,7 +59,12 @@ def look(
     """
     room = _writable_room(config)
     given = None if source is None else directory_source(source)
-    outcome = room.updater(source=given, progress=_show).run_once()
+    try:
+        outcome = room.updater(source=given, progress=_show).run_once()
+    except LeukoscopeError as error:
+        _note_hand_look(room.store, source, refused=True, detail=error.fault)
+        raise
+    _note_hand_look(room.store, source, refused=outcome.kind not in _NOTHING_DONE, detail=outcome.detail)
     offered = "" if outcome.offer is None else f"{outcome.offer.name} release {outcome.offer.release}: "
     typer.echo(f"{offered}{outcome.kind.replace('_', ' ')}, {outcome.detail}")
     if outcome.kind not in _NOTHING_DONE:
@@ -101,6 +111,19 @@ def _writable_room(path: Path) -> UpdateRoom:
             remedy=f"Give the command as that user: sudo -u {place.owner()} leukoscope-edge update ...",
         )
     return room
+
+
+def _note_hand_look(store: UpdateStore, source: Path | None, *, refused: bool, detail: str) -> None:
+    """Leave word for the page of what came of a stick; where that cannot be kept, nothing else changes."""
+    if source is None:
+        return
+    look = HandLook(
+        at=datetime.now(timezone.utc), source=f"The repository at {source}", refused=refused, detail=detail
+    )
+    try:
+        store.keep_hand_look(look)
+    except StorageError as error:
+        typer.echo(f"The page will not tell of this: {error}", err=True)
 
 
 def _told(store: UpdateStore, ledger: Ledger, *, base: Path) -> list[str]:

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Protocol
 
 from edge.bundle import read_manifest
@@ -88,6 +89,7 @@ class Updates:
         desk: SlideDesk,
         reports: RecordedReports,
         problems: Problems,
+        now: Callable[[], datetime],
         monotonic_s: Callable[[], float],
     ) -> None:
         self._on_trial = opening.on_trial is not None
@@ -103,6 +105,7 @@ class Updates:
         self._desk = desk
         self._reports = reports
         self._problems = problems
+        self._now = now
         self._monotonic_s = monotonic_s
         self._next_look_s = monotonic_s()
         self._ticks = 0
@@ -192,7 +195,9 @@ class Updates:
                 return ""
             self._shadow.stop(0)
         if attempt is None or not attempt.is_ready:
-            self.told = "" if attempt is None else f"An update is {attempt.state.replace('_', '-')}."
+            look = self._store.hand_look()
+            brought = "" if look is None else look.told(self._now())
+            self.told = brought if attempt is None else f"An update is {attempt.state.replace('_', '-')}."
             return ""
         candidate = read_manifest(self._store.shelf.place(attempt.offer.id))
         waits = rules.waits_for_slide(

@@ -11,6 +11,7 @@ from edge.errors import LeukoscopeError
 from edge.filesystem import Disk, Filesystem, disk_faults
 from edge.process_lock import HeldElsewhereError, held, take_lock
 from edge.update import rules
+from edge.update.hand_look import HandLook, keep_hand_look, read_hand_look
 from edge.update.journal import Journal
 from edge.update.rules import Attempt, Ledger, Report
 from edge.update.shelf import Shelf
@@ -38,6 +39,7 @@ class UpdateStore:
     def __init__(self, *, root: Path, base: Path, filesystem: Filesystem = _DISK) -> None:
         self.root = root
         self._cancellation = root / "cancel"
+        self._filesystem = filesystem
         self.journal = Journal(path=root / "journal.json", filesystem=filesystem)
         self.shelf = Shelf(root=root, base=base, filesystem=filesystem)
 
@@ -82,6 +84,14 @@ class UpdateStore:
                 return self._cancellation.read_text(encoding="ascii", errors="replace") == attempt.key
             except FileNotFoundError:
                 return False
+
+    def keep_hand_look(self, look: HandLook) -> None:
+        """Let the station's page know what came of it. Raises StorageError."""
+        keep_hand_look(self.root, look, filesystem=self._filesystem)
+
+    def hand_look(self) -> HandLook | None:
+        """The latest look by hand; None where there was none. Raises StorageError."""
+        return read_hand_look(self.root)
 
     def settle(self, ledger: Ledger) -> Ledger:
         """Carry out an attempt's end and write down that it was; the bundle on trial goes or stays.

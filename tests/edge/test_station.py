@@ -257,3 +257,10 @@ def test_commands_of_updates_tell_how_they_stand(tmp_path, handmade_bundle):
     code, _, err = outcome(station("update", "look", "--config", config))
     assert code not in (0, 1)
     assert "Traceback" not in err
+    # A stick's refusal is left for the page and for whoever asks; the station's own look leaves none.
+    note = tmp_path / "var" / "update" / "hand-look.json"
+    assert not note.exists()
+    assert outcome(station("update", "look", "--config", config, "--from", tmp_path / "stick"))[0] == code
+    assert json.loads(note.read_text())["refused"] is True
+    told = outcome(station("update", "status", "--config", config))[1]
+    assert f"by hand   The repository at {tmp_path / 'stick'} brought nothing at " in told

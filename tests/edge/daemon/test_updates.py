@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import pytest
@@ -24,6 +24,7 @@ from edge.errors import EngineError
 from edge.filesystem import Disk
 from edge.frame import Frame
 from edge.outbox.store import Outbox
+from edge.update.hand_look import HandLook
 from edge.update.serving import Serving
 from edge.update.shadowing import ShadowGate
 from edge.update.trial import TrialWatch
@@ -119,6 +120,7 @@ class Run:
             desk=self.desk,
             reports=reports,
             problems=self.problems,
+            now=lambda: NOW,
             monotonic_s=lambda: self.now_s,
         )
         self.updates.start()
@@ -235,6 +237,20 @@ def test_it_looks_again_when_its_time_has_come_or_when_it_is_told_to(run, bench)
     here.updates.look()
     here.seconds()
     assert len(here.self_test.bundles) == 3
+
+
+@pytest.mark.parametrize(
+    ("minutes_ago", "told"),
+    [(1, "The stick brought nothing at"), (61, ""), (-61, "")],
+    ids=["a minute ago", "an hour ago", "before the clock was set back"],
+)
+def test_what_came_of_a_stick_is_told_for_an_hour(run, bench, minutes_ago, told):
+    station = run(proof=FAILED)
+    at = NOW - timedelta(minutes=minutes_ago)
+    bench.store().keep_hand_look(HandLook(at=at, source="The stick", refused=True, detail="not signed"))
+    station.seconds()
+    assert station.updates.told.startswith(told)
+    assert ("not signed" in station.updates.told) is bool(told)
 
 
 def test_it_does_not_look_twice_at_a_time(run, proved):
