@@ -33,7 +33,8 @@ from edge.outbox.store import Outbox
 from edge.outbox.window import Window
 
 _LOG: Final = logging.getLogger(__name__)
-_IDLE_S: Final = 30.0
+_IDLE_S: Final = 5.0
+"""At least so often a round ends, also where nothing comes: whoever supervises sees that it is alive."""
 _STORAGE_PAUSE_S: Final = 5.0
 _FAREWELL_S: Final = 2.0
 _LIMITS_EVERY_S: Final = 60.0
@@ -60,7 +61,7 @@ class Publisher:
 
     ``birth`` is asked at every connection what the station is; its state, boot and first pending sequences
     are filled in here. ``on_command`` is called from the publisher's thread and must return soon; a
-    LeukoscopeError of it is logged and counted.
+    LeukoscopeError of it is logged and counted. ``on_progress`` is called there at every round of its work.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Publisher:
         station: str,
         birth: Callable[[], StateRecord],
         on_command: Callable[[Command], None],
+        on_progress: Callable[[], None] = lambda: None,
         chance: random.Random | None = None,
         utc_now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
         monotonic_s: Callable[[], float] = time.monotonic,
@@ -82,6 +84,7 @@ class Publisher:
         self._station = station
         self._birth = birth
         self._on_command = on_command
+        self._on_progress = on_progress
         self._chance = chance or random.Random()
         self._monotonic_s = monotonic_s
         self._mailbox = Mailbox()
@@ -131,6 +134,11 @@ class Publisher:
         self._mailbox.knock()
         if self.running:
             self._thread.join(timeout_s + _FAREWELL_S + self._settings.connect_timeout_s)
+
+    def abandon(self) -> None:
+        """Wait no longer for its thread: should it come back from where it is stuck, it ends at once."""
+        self._leave_by_s = self._monotonic_s()
+        self._mailbox.knock()
 
     def publish_health(self, record: HealthRecord) -> None:
         """Publish how the station fares; while there is no connection, only the newest is kept."""
@@ -187,6 +195,7 @@ class Publisher:
         self._under_way.clear()
         self._announce = True
         while not self._time_to_leave():
+            self._on_progress()
             wait_s = self._send(link)
             lost = self._receive(wait_s)
             if lost is not None:
@@ -357,7 +366,8 @@ class Publisher:
         self._enforce_limits()
         until_s = self._monotonic_s() + seconds
         while self._leave_by_s is None and (left_s := until_s - self._monotonic_s()) > 0:
-            self._mailbox.take(left_s)
+            self._on_progress()
+            self._mailbox.take(min(left_s, _IDLE_S))
 
     def _problem(self, problem: str) -> None:
         if problem != self._status.problem:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import ipaddress
 import logging
 import socket
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import Final
 
@@ -22,6 +23,7 @@ from edge.web.view import StationView
 
 DEFAULT_PORT: Final = 8470
 _BACKLOG: Final = 64
+_BEAT_S: Final = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +33,8 @@ class PageServer:
 
     ``port`` 0 takes any free port; ``url`` tells which. By default only this machine can reach it, and
     only this machine may open and close slides even where ``host`` lets others look, unless
-    ``remote_control``. ``names`` are further host names under which the page is opened.
+    ``remote_control``. ``names`` are further host names under which the page is opened. ``on_progress`` is
+    called about once a second in the server's thread, for as long as it answers.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class PageServer:
         port: int = DEFAULT_PORT,
         names: Collection[str] = (),
         remote_control: bool = False,
+        on_progress: Callable[[], None] = lambda: None,
     ) -> None:
         self._view = view
         self._host = host
@@ -49,6 +53,7 @@ class PageServer:
         machine = socket.gethostname().lower()
         self._names = frozenset({"localhost", host.lower(), machine, f"{machine}.local", *names})
         self._remote_control = remote_control
+        self._on_progress = on_progress
         self._socket: socket.socket | None = None
         self._feed: Feed | None = None
         self._server: uvicorn.Server | None = None
@@ -71,6 +76,10 @@ class PageServer:
         if self._thread is not None:
             return
         self._socket = _listen(self._host, self._port)
+        self._begin(self._socket)
+        _log.info("the page is at %s", self.url)
+
+    def _begin(self, listener: socket.socket) -> None:
         pictures = FieldPictures()
         self._feed = Feed(view=self._view, pictures=pictures)
         app = create_app(
@@ -94,10 +103,13 @@ class PageServer:
         self._server = uvicorn.Server(config)
         self._feed.start()
         self._thread = threading.Thread(
-            target=self._server.run, args=([self._socket],), name="page-server", daemon=True
+            target=asyncio.run,
+            # A handle of its own, which it closes: one that takes over listens at the same socket.
+            args=(self._serve(self._server, listener.dup()),),
+            name="page-server",
+            daemon=True,
         )
         self._thread.start()
-        _log.info("the page is at %s", self.url)
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """End the pages' streams, then serve no more. Stopping twice, or before a start, is harmless."""
@@ -110,6 +122,39 @@ class PageServer:
         if self._socket is not None:
             self._socket.close()
         self._thread = self._server = self._feed = self._socket = None
+
+    def restart(self) -> None:
+        """Serve anew at the same address, by other threads; the old ones end when they can."""
+        if self._socket is None:
+            return
+        if self._feed is not None:
+            self._feed.stop(0)
+        if self._server is not None:
+            self._server.should_exit = True
+        self._begin(self._socket)
+
+    @property
+    def running(self) -> bool:
+        """Whether its threads live."""
+        return (
+            self._thread is not None
+            and self._thread.is_alive()
+            and self._feed is not None
+            and self._feed.alive
+        )
+
+    async def _serve(self, server: uvicorn.Server, listener: socket.socket) -> None:
+        # Not by uvicorn's own notification: it goes by the wall clock, and would stop when that is set back.
+        beating = asyncio.create_task(self._beat())
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            beating.cancel()
+
+    async def _beat(self) -> None:
+        while True:
+            self._on_progress()
+            await asyncio.sleep(_BEAT_S)
 
     def __enter__(self) -> Self:
         """``start``."""
