@@ -5,8 +5,9 @@ Were a boot number used twice, two records would have the same key.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+
+from edge.filesystem import Disk, replace_file
 
 
 def read_boot(path: Path) -> int:
@@ -19,14 +20,4 @@ def read_boot(path: Path) -> int:
 
 def write_boot(path: Path, boot: int) -> None:
     """Write durably: after a power cut the file holds either the old or the new number. Raises OSError."""
-    fresh = path.with_name(path.name + ".new")
-    with fresh.open("w", encoding="ascii") as file:
-        file.write(f"{boot}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    replace_file(Disk(), path, f"{boot}\n".encode("ascii"))

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+import apsw
 from typing_extensions import Self
 
 from edge.errors import StorageError
+from edge.outbox.command_log import COMMAND_SCHEMA
 from edge.outbox.kept_values import KEPT_SCHEMA, KeptValues
+from edge.outbox.retention import DISCARD_BYTES
 
 APPLICATION_ID: Final = 0x4C4B4F58  # "LKOX"
 SCHEMA_VERSION: Final = 2
 LARGEST_NUMBER: Final = 2**63 - 1
+_REPLACEABLE_INDEX: Final = f"""
+CREATE INDEX replaceable ON records (schema, boot, sequence)
+WHERE discarded = 0 AND LENGTH(body) > {DISCARD_BYTES};
+"""
 # A row's rowid grows with its key, since one writer appends in key order: salvage relies on that.
 _SCHEMA: Final = f"""
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -33,7 +40,8 @@ CREATE TABLE records (
     PRIMARY KEY (boot, sequence)
 );
 CREATE INDEX kept ON records (boot, sequence) WHERE discarded = 0;
-CREATE TABLE commands (id TEXT PRIMARY KEY, expires_s REAL NOT NULL);
+{_REPLACEABLE_INDEX}
+{COMMAND_SCHEMA}
 {KEPT_SCHEMA}
 """
 
@@ -42,45 +50,70 @@ class DamagedError(Exception):
     """The file is not a sound database any more; what can be read must be salvaged."""
 
 
+_DAMAGED: Final = (apsw.CorruptError, apsw.NotADBError)
+_UNUSABLE: Final = (
+    apsw.BusyError,
+    apsw.CantOpenError,
+    apsw.FullError,
+    apsw.IOError,
+    apsw.LockedError,
+    apsw.NoMemError,
+    apsw.PermissionsError,
+    apsw.ProtocolError,
+    apsw.ReadOnlyError,
+    apsw.SQLError,
+)
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
+_NOT_WRITABLE: Final = {errno.EROFS, errno.EACCES, errno.EPERM}
+_TOO_MANY_FILES: Final = {errno.EMFILE, errno.ENFILE}
+
+
 @contextmanager
 def storage_faults(path: Path) -> Iterator[None]:
     """Turn SQLite's and the system's errors into StorageError with a remedy, or into DamagedError."""
     try:
         yield
-    except sqlite3.OperationalError as error:
-        raise StorageError(
-            f"The outbox {path} cannot be used: {error}.", remedy=_remedy(str(error))
-        ) from error
-    except sqlite3.DatabaseError as error:
-        # The sqlite3 module raises this class itself, none of its children, for SQLITE_CORRUPT and
-        # SQLITE_NOTADB alone.
-        if type(error) is sqlite3.DatabaseError:
-            raise DamagedError(str(error)) from error
-        raise
+    except _DAMAGED as error:
+        raise DamagedError(str(error)) from error
+    except _UNUSABLE as error:
+        # SQLite says only that it could not open a file; the system says why.
+        cause = _why_not_opened(path) if isinstance(error, apsw.CantOpenError) else None
+        said = error if cause is None else cause
+        raise StorageError(f"The outbox {path} cannot be used: {said}.", remedy=_remedy(said)) from error
     except OSError as error:
-        raise StorageError(
-            f"The outbox {path} cannot be used: {error}.", remedy=_remedy(str(error))
-        ) from error
+        raise StorageError(f"The outbox {path} cannot be used: {error}.", remedy=_remedy(error)) from error
 
 
-def _remedy(message: str) -> str:
-    lowered = message.lower()
-    if "full" in lowered or "no space" in lowered:
+def _why_not_opened(path: Path) -> OSError | None:
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        return error
+    return None
+
+
+def _remedy(error: apsw.Error | OSError) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, apsw.FullError) or number in _FULL:
         return "Free space on its disk; what is already saved is kept, and saving goes on by itself."
-    if "readonly" in lowered or "read-only" in lowered or "permission" in lowered:
+    if isinstance(error, apsw.ReadOnlyError) or number in _NOT_WRITABLE:
         return "Make its folder writable for the station's user, or mount the disk read-write."
-    if "i/o error" in lowered:
+    if number in _TOO_MANY_FILES:
+        return "Restart the station; if it happens again, raise LimitNOFILE= of its unit and report it."
+    if isinstance(error, apsw.IOError):
         return "Check the disk and its cable (dmesg); what is already saved is kept where it can be."
+    if isinstance(error, (apsw.BusyError, apsw.LockedError)):
+        return "Close the other program that has its file open."
     return "Check that its folder exists, is writable and is on a sound disk."
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Open or create the outbox's file and check it through.
+def connect(path: Path, *, vfs: str | None = None) -> apsw.Connection:
+    """Open or create the outbox's file and check it through; ``vfs`` names the SQLite file layer.
 
     Raises StorageError where it cannot be used or is something else's; DamagedError where it is damaged.
     """
     with storage_faults(path):
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        connection = apsw.Connection(str(path), vfs=vfs)
         try:
             _prepare(connection, path)
         except BaseException:
@@ -89,15 +122,19 @@ def connect(path: Path) -> sqlite3.Connection:
         return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
+def _prepare(connection: apsw.Connection, path: Path) -> None:
+    # One process alone is here, by its lock. So the WAL's index needs no shared memory, and every file that
+    # an append needs stays open: a process that runs out of descriptors still saves.
+    connection.pragma("locking_mode", "EXCLUSIVE")
+    connection.pragma("journal_mode", "WAL")
+    connection.pragma("temp_store", "MEMORY")
     # A commit must survive a power cut: with NORMAL, WAL mode may lose the last ones.
-    connection.execute("PRAGMA synchronous = FULL")
-    application = _pragma(connection, "application_id")
-    version = _pragma(connection, "user_version")
-    if (application, version) == (0, 0) and not _pragma(connection, "schema_version"):
-        connection.executescript(
-            f"BEGIN; {_SCHEMA} PRAGMA application_id = {APPLICATION_ID};"
+    connection.pragma("synchronous", "FULL")
+    application = connection.pragma("application_id")
+    version = connection.pragma("user_version")
+    if (application, version) == (0, 0) and not connection.pragma("schema_version"):
+        connection.execute(
+            f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {APPLICATION_ID};"
             f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
         )
         return
@@ -117,21 +154,18 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         _bring_from_1(connection)
 
 
-def _bring_from_1(connection: sqlite3.Connection) -> None:
-    """Layout 1 kept one kind of value, among the outbox's own."""
-    connection.execute("BEGIN IMMEDIATE")
-    connection.execute(KEPT_SCHEMA)
-    newest = connection.execute("SELECT name, value FROM meta WHERE name LIKE 'newest %'").fetchall()
-    KeptValues(connection=connection).write(
-        {str(name).replace(" ", "/", 1): str(value).encode() for name, value in newest}
-    )
-    connection.execute("DELETE FROM meta WHERE name LIKE 'newest %'")
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    connection.execute("COMMIT")
-
-
-def _pragma(connection: sqlite3.Connection, name: str) -> int:
-    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+def _bring_from_1(connection: apsw.Connection) -> None:
+    """Layout 1 kept one kind of value, among the outbox's own, and did not tell what kind it gave up."""
+    with connection:
+        connection.execute(_REPLACEABLE_INDEX + KEPT_SCHEMA)
+        connection.execute("ALTER TABLE commands ADD COLUMN answer BLOB")
+        connection.execute("UPDATE meta SET name = 'discarded/unknown' WHERE name = 'discarded'")
+        newest = connection.execute("SELECT name, value FROM meta WHERE name LIKE 'newest %'").fetchall()
+        KeptValues(connection=connection).write(
+            {str(name).replace(" ", "/", 1): str(value).encode() for name, value in newest}
+        )
+        connection.execute("DELETE FROM meta WHERE name LIKE 'newest %'")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 class ProcessLock:

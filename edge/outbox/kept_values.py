@@ -6,10 +6,11 @@ written with a record is there exactly when the record is, or was until the far 
 
 from __future__ import annotations
 
-import sqlite3
 import zlib
 from collections.abc import Mapping
 from typing import Final
+
+import apsw
 
 from edge.errors import StorageError
 
@@ -26,13 +27,13 @@ SELECT name, value, crc32 FROM kept_values WHERE name >= ?1 AND substr(name, 1, 
 class KeptValues:
     """The table of them in an open outbox file."""
 
-    def __init__(self, *, connection: sqlite3.Connection) -> None:
+    def __init__(self, *, connection: apsw.Connection) -> None:
         self._connection = connection
 
     def read(self, prefix: str = "") -> dict[str, bytes]:
         """Those whose name begins so; one that is not bit for bit what was written counts as lost."""
         rows = self._connection.execute(_BY_PREFIX, (prefix,))
-        return {str(name): bytes(value) for name, value, crc32 in rows if zlib.crc32(value) == crc32}
+        return {name: value for name, value, crc32 in rows if zlib.crc32(value) == crc32}
 
     def get(self, name: str) -> bytes | None:
         """One of them, None where there is none of that name."""

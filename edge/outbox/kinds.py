@@ -1,4 +1,4 @@
-"""The kinds of records: on which topic each travels."""
+"""The kinds of records: on which topic each travels, and which are worth more than others. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Final
 from edge.outbox.discard import Row
 from edge.outbox.position import Position
 
-_LEAVES: Final = {f"leukoscope/{leaf}/1": leaf for leaf in ("field", "slide", "review", "update")}
+LEAVES: Final = ("crop", "field", "update", "review", "slide")
+"""The last levels of the records' topics. Where there is no room, what stands first here goes first: a
+picture can be taken again and a field is in its slide's sums, while a person's review and a slide's result
+are the work itself."""
 _LEAF_OF_UNKNOWN: Final = "field"
 
 
@@ -23,8 +26,23 @@ class StoredRecord:
 
 
 def stored(row: Row) -> StoredRecord:
-    """Discard records travel where the record that they stand for would have."""
-    schema = row.schema
-    if row.discarded:
-        schema = str(json.loads(row.body)["discarded_schema"])
-    return StoredRecord(position=row.position, leaf=_LEAVES.get(schema, _LEAF_OF_UNKNOWN), body=row.body)
+    """What is sent of a row."""
+    return StoredRecord(position=row.position, leaf=leaf_of(row), body=row.body)
+
+
+def leaf_of(row: Row) -> str:
+    """Where a record travels; a discard record where the one that it stands for would have."""
+    schema = str(json.loads(row.body)["discarded_schema"]) if row.discarded else row.schema
+    return _leaf(schema)
+
+
+def worth(schema: str) -> int:
+    """What is worth less is given up first."""
+    return LEAVES.index(_leaf(schema))
+
+
+def _leaf(schema: str) -> str:
+    """``field`` of ``leukoscope/field/1``."""
+    _, _, rest = schema.partition("/")
+    leaf, _, _ = rest.partition("/")
+    return leaf if leaf in LEAVES else _LEAF_OF_UNKNOWN

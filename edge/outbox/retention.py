@@ -42,24 +42,33 @@ def age_s(appended_s: float, now_s: float) -> float | None:
     return now_s - appended_s
 
 
-def to_discard(
-    oldest_first: Iterable[Held], *, total_bytes: int, newest: Position, limits: OutboxLimits, now_s: float
+def too_old(
+    oldest_first: Iterable[Held], *, newest: Position, limits: OutboxLimits, now_s: float
 ) -> list[Discard]:
-    """Decide what to give up, oldest first, until both limits hold. The newest record always stays."""
+    """What has outlived the age limit, up to the first record that has not. The newest always stays."""
     chosen: list[Discard] = []
     for held in oldest_first:
-        if held.position == newest:
-            break
         age = age_s(held.appended_s, now_s)
-        if age is not None and age > limits.max_age_s:
-            chosen.append(Discard(position=held.position, reason="outbox_age"))
-        elif total_bytes > limits.max_bytes and held.size_bytes > DISCARD_BYTES:
-            chosen.append(Discard(position=held.position, reason="outbox_bytes"))
-        elif total_bytes > limits.max_bytes:
-            continue  # the discard record would be no smaller
-        else:
+        if held.position == newest or age is None or age <= limits.max_age_s:
             break
-        total_bytes -= max(0, held.size_bytes - DISCARD_BYTES)
+        chosen.append(Discard(position=held.position, reason="outbox_age"))
+    return chosen
+
+
+def too_many_bytes(
+    least_worth_first: Iterable[Held], *, total_bytes: int, newest: Position, limits: OutboxLimits
+) -> list[Discard]:
+    """What must go until the bytes are within their limit. The newest always stays.
+
+    A record that is no larger than the discard record in its place stays as well: giving it up frees nothing.
+    """
+    chosen: list[Discard] = []
+    for held in least_worth_first:
+        if total_bytes <= limits.max_bytes:
+            break
+        if held.position != newest and held.size_bytes > DISCARD_BYTES:
+            chosen.append(Discard(position=held.position, reason="outbox_bytes"))
+            total_bytes -= held.size_bytes - DISCARD_BYTES
     return chosen
 
 

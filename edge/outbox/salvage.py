@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -12,15 +11,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
+import apsw
 from pydantic import ValidationError
 
 from edge.contract.message import Stamp
 from edge.contract.records import DURABLE_RECORD
 from edge.outbox.database import LARGEST_NUMBER, connect
 from edge.outbox.discard import Row, unreadable_row
+from edge.outbox.kinds import LEAVES
 from edge.outbox.position import Position
 from edge.outbox.settings import OutboxLimits
-from edge.outbox.table import RecordTable
+from edge.outbox.table import DISCARDED, RecordTable
 
 _KEPT_ASIDE: Final = 3
 _SIDECARS: Final = ("", "-wal", "-shm")
@@ -55,7 +56,7 @@ def rebuild(path: Path, *, stamp: Stamp, limits: OutboxLimits, now: datetime) ->
 
     A lost record between two that were found is seen by its number, and a discard record with ``stamp``
     stands for it; what was lost at a boot's end cannot be known. The damaged file stays in place until its
-    successor is complete, so that this can be interrupted anywhere. Raises sqlite3.Error or OSError.
+    successor is complete, so that this can be interrupted anywhere. Raises apsw.Error or OSError.
     """
     fresh = _successor(path)
     _remove(fresh)
@@ -67,7 +68,8 @@ def rebuild(path: Path, *, stamp: Stamp, limits: OutboxLimits, now: datetime) ->
             lost = tuple(_gaps(found))
             for position in lost:
                 table.insert(unreadable_row(position, stamp=stamp, appended_s=now.timestamp()))
-            table.count_discarded(_meta(damaged, "discarded") + len(lost))
+            table.count_discarded(_discarded(damaged))
+            table.count_discarded({"unknown": len(lost)})
             table.set_meta("boot", str(_meta(damaged, "boot")))
     aside = path.with_name(f"{path.name}.damaged-{now:%Y%m%dT%H%M%S%f}")
     _move(path, aside)
@@ -107,23 +109,27 @@ def _forget_old_ones(path: Path) -> None:
         _remove(victim)
 
 
-def _read_only(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+def _read_only(path: Path) -> apsw.Connection:
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     # Without this SQLite reads nothing at all of a file that was cut short.
-    connection.execute("PRAGMA writable_schema = ON")
+    connection.pragma("writable_schema", 1)
     return connection
 
 
-def _meta(connection: sqlite3.Connection, name: str) -> int:
+def _meta(connection: apsw.Connection, name: str) -> int:
     """A number that the damaged file still tells; 0 where it tells none."""
     try:
         row = connection.execute(_META, (name,)).fetchone()
-    except sqlite3.DatabaseError:
+    except apsw.Error:
         return 0
     return int(row[0]) if row else 0
 
 
-def _copy_intact(damaged: sqlite3.Connection, table: RecordTable, *, station: str) -> set[Position]:
+def _discarded(connection: apsw.Connection) -> dict[str, int]:
+    return {leaf: _meta(connection, DISCARDED + leaf) for leaf in (*LEAVES, "unknown")}
+
+
+def _copy_intact(damaged: apsw.Connection, table: RecordTable, *, station: str) -> set[Position]:
     found: set[Position] = set()
     for query, start, direction in ((_FORWARD, 0, +1), (_BACKWARD, LARGEST_NUMBER, -1)):
         for row in _scan(damaged, query, start, direction):
@@ -140,7 +146,7 @@ def _gaps(found: Iterable[Position]) -> Iterator[Position]:
                 yield Position(after.boot, sequence)
 
 
-def _scan(connection: sqlite3.Connection, query: str, start: int, direction: int) -> Iterator[Row]:
+def _scan(connection: apsw.Connection, query: str, start: int, direction: int) -> Iterator[Row]:
     """Read rows in one direction; step over what cannot be read, first row by row, then ever further.
 
     Where pages are missing, the tree may lead back to rows that were read before: only what lies further on
@@ -157,7 +163,7 @@ def _scan(connection: sqlite3.Connection, query: str, start: int, direction: int
         at += direction * 2 ** max(0, failures - _SINGLE_STEPS)
 
 
-def _kept_values(connection: sqlite3.Connection) -> dict[str, bytes]:
+def _kept_values(connection: apsw.Connection) -> dict[str, bytes]:
     """What lies before the first damage and behind the last; each value vouches for itself by its sum."""
     found: dict[str, bytes] = {}
     for query in _KEPT:
@@ -168,10 +174,10 @@ def _kept_values(connection: sqlite3.Connection) -> dict[str, bytes]:
     return found
 
 
-def _until_damage(connection: sqlite3.Connection, query: str, *at: int) -> Iterator[tuple[Any, ...]]:
+def _until_damage(connection: apsw.Connection, query: str, *at: int) -> Iterator[tuple[Any, ...]]:
     try:
         yield from connection.execute(query, at)
-    except (sqlite3.DatabaseError, OverflowError):
+    except (apsw.Error, OverflowError):
         return
 
 

@@ -6,12 +6,11 @@ threads; one lock makes one writer of them.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,39 +19,41 @@ from typing import Final, TypeVar
 
 from typing_extensions import Self
 
-from edge.contract.message import MAX_RECORD_BYTES, Key, Stamp
+from edge.contract.message import MAX_RECORD_BYTES, Key
 from edge.contract.records import DiscardRecord, DurableRecord
 from edge.errors import StorageError
-from edge.outbox.boot import read_boot, write_boot
-from edge.outbox.database import LARGEST_NUMBER, DamagedError, ProcessLock, connect, storage_faults
+from edge.outbox.database import LARGEST_NUMBER, ProcessLock
 from edge.outbox.discard import Row, unreadable_row
+from edge.outbox.file import OutboxFile
 from edge.outbox.kept_values import check_values
 from edge.outbox.kinds import StoredRecord, stored
 from edge.outbox.position import Position
 from edge.outbox.retention import clock_step_s
-from edge.outbox.salvage import finish_rebuild, rebuild
 from edge.outbox.settings import OutboxLimits
 from edge.outbox.table import RecordTable
 
-_LOG: Final = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")
+_SLICE: Final = 1000
+"""Records that are deleted in one transaction: an acknowledgement of many must not keep an append waiting."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutboxStatistics:
-    """What the outbox holds now, and how many records it has ever given up."""
+    """What the outbox holds now, and how many records it has ever given up, in all and by topic leaf."""
 
     records: int
     size_bytes: int
     oldest_age_s: float | None
     discarded: int
+    discarded_by_leaf: Mapping[str, int]
 
 
 class Outbox:
     """The durable records of one station that nobody has acknowledged yet.
 
     ``utc_now`` and ``monotonic_s`` are the clocks; ``software`` goes into discard records that must be
-    written where nothing of the lost record can be read.
+    written where nothing of the lost record can be read. ``vfs`` names another SQLite file layer than the
+    system's own.
     """
 
     def __init__(
@@ -63,25 +64,30 @@ class Outbox:
         station: str,
         software: str,
         limits: OutboxLimits | None = None,
+        vfs: str | None = None,
         utc_now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path = path
-        self._site = site
         self._station = station
-        self._software = software
-        self._limits = limits or OutboxLimits()
+        self._file = OutboxFile(
+            path=path,
+            site=site,
+            station=station,
+            software=software,
+            limits=limits or OutboxLimits(),
+            vfs=vfs,
+            on_new_boot=self._note_new_boot,
+            utc_now=utc_now,
+        )
         self._utc_now = utc_now
         self._monotonic_s = monotonic_s
         self._lock = threading.RLock()
         self._listeners: list[Callable[[], None]] = []
         self._resources = ExitStack()
-        self._table: RecordTable | None = None
         self._entered = False
-        self._boot = 0
         self._sequence = 0
         self._wall_minus_monotonic_s = 0.0
-        self._report = ""
 
     def __enter__(self) -> Self:
         """Open, and begin a new boot.
@@ -91,8 +97,8 @@ class Outbox:
         """
         with ExitStack() as stack:
             stack.enter_context(ProcessLock(self._path.with_name(self._path.name + ".lock")))
-            stack.callback(self._close)
-            self._open()
+            stack.callback(self._file.close)
+            self._file.open()
             self._entered = True
             self._resources = stack.pop_all()
         return self
@@ -108,7 +114,7 @@ class Outbox:
     @property
     def boot(self) -> int:
         """The boot number of new records. It rises on opening, and when a damaged file is replaced."""
-        return self._boot
+        return self._file.boot
 
     @property
     def last_sequence(self) -> int:
@@ -118,7 +124,7 @@ class Outbox:
     @property
     def report(self) -> str:
         """What a person should know of this outbox: what was salvaged and lost; empty where all is well."""
-        return self._report
+        return self._file.report
 
     def add_listener(self, listener: Callable[[], None]) -> None:
         """Have ``listener`` called after each append, in the appending thread; it must not block."""
@@ -184,7 +190,7 @@ class Outbox:
 
         def read(table: RecordTable) -> tuple[StoredRecord, ...]:
             rows = table.read(after=after or Position(0, 0), limit=limit)
-            return tuple(stored(row if row.intact else self._give_up_unreadable(row)) for row in rows)
+            return tuple(stored(row if row.intact else self._give_up_unreadable(table, row)) for row in rows)
 
         return self._on_disk(read)
 
@@ -195,16 +201,19 @@ class Outbox:
         """
 
         def delete(table: RecordTable) -> int:
-            if (boot, sequence) > (self._boot, self._sequence):
+            if (boot, sequence) > (self._file.boot, self._sequence):
                 raise StorageError(
                     f"Record {boot}/{sequence} is acknowledged, but the newest here is "
-                    f"{self._boot}/{self._sequence}.",
+                    f"{self._file.boot}/{self._sequence}.",
                     remedy="An outbox was wiped, or two stations share one name: give each its own.",
                 )
             with table.transaction():
-                return table.delete_up_to(Position(boot, min(sequence, LARGEST_NUMBER)))
+                return table.delete_up_to(Position(boot, min(sequence, LARGEST_NUMBER)), limit=_SLICE)
 
-        return self._on_disk(delete)
+        deleted = 0
+        while (more := self._on_disk(delete)) == _SLICE:
+            deleted += more
+        return deleted + more
 
     def delivered_to_broker(self, positions: Iterable[Position]) -> int:
         """Delete what the broker has taken, where its acknowledgement is enough; how many."""
@@ -218,7 +227,7 @@ class Outbox:
 
     def first_pending(self) -> Mapping[int, int]:
         """By boot, the first sequence still held; for this boot, if it holds none, the next one."""
-        return self._on_disk(lambda table: {self._boot: self._sequence + 1, **table.first_by_boot()})
+        return self._on_disk(lambda table: {self._file.boot: self._sequence + 1, **table.first_by_boot()})
 
     def enforce_limits(self) -> None:
         """Give up what has grown too old while nothing was appended."""
@@ -234,9 +243,22 @@ class Outbox:
 
         def note(table: RecordTable) -> bool:
             with table.transaction():
-                return table.note_command(command_id, expires_s=expires_at.timestamp(), now_s=self._now_s())
+                return table.commands.note(command_id, expires_s=expires_at.timestamp(), now_s=self._now_s())
 
         return self._on_disk(note)
+
+    def remember_answer(self, command_id: str, answer: bytes) -> None:
+        """Note durably what was answered to a command that is remembered; it is forgotten with it."""
+
+        def note(table: RecordTable) -> None:
+            with table.transaction():
+                table.commands.set_answer(command_id, answer)
+
+        self._on_disk(note)
+
+    def answer_to(self, command_id: str) -> bytes | None:
+        """What was answered to a command that is remembered; None where nothing was."""
+        return self._on_disk(lambda table: table.commands.answer(command_id))
 
     def statistics(self) -> OutboxStatistics:
         """What is held now."""
@@ -248,6 +270,7 @@ class Outbox:
                 size_bytes=table.counters.size_bytes,
                 oldest_age_s=None if oldest_s is None else max(0.0, self._now_s() - oldest_s),
                 discarded=table.counters.discarded_ever,
+                discarded_by_leaf=table.counters.discarded_by_leaf,
             )
 
         return self._on_disk(read)
@@ -262,70 +285,10 @@ class Outbox:
         with self._lock:
             if not self._entered:
                 raise StorageError(f"The outbox {self._path} is closed.", remedy="Enter it first.")
-            # There is no table after a rebuild that failed, say for want of space: it is tried again.
-            table = self._table or self._open()
-            try:
-                with storage_faults(self._path):
-                    return operation(table)
-            except DamagedError as damage:
-                table = self._recover(damage)
-                with storage_faults(self._path):
-                    return operation(table)
+            return self._file.do(operation)
 
-    def _open(self) -> RecordTable:
-        """Open the file, a damaged one after salvaging what it holds."""
-        try:
-            return self._begin()
-        except DamagedError as damage:
-            return self._recover(damage)
-
-    def _begin(self) -> RecordTable:
-        with ExitStack() as stack, storage_faults(self._path):
-            finish_rebuild(self._path)
-            connection = stack.enter_context(closing(connect(self._path)))
-            table = RecordTable(connection=connection, limits=self._limits)
-            self._claim(table)
-            self._begin_boot(table)
-            self._table = table
-            stack.pop_all()
-        return table
-
-    def _recover(self, damage: DamagedError) -> RecordTable:
-        self._close()
-        with storage_faults(self._path):
-            saved = rebuild(self._path, stamp=self._stamp_of_lost(), limits=self._limits, now=self._utc_now())
-        self._report = (
-            f"The outbox was damaged ({damage}): {saved.readable} records were salvaged, at least "
-            f"{saved.unreadable} are lost; the damaged file is kept as {saved.aside}."
-        )
-        _LOG.error("%s", self._report)
-        return self._begin()
-
-    def _close(self) -> None:
-        if self._table is not None:
-            self._table.close()
-            self._table = None
-
-    def _claim(self, table: RecordTable) -> None:
-        """Note whose outbox this is; another station's may be taken over only when it is empty."""
-        owner = f"{self._site}/{self._station}"
-        known = table.meta("owner")
-        if known not in {None, owner} and table.counters.records:
-            raise StorageError(
-                f"The outbox {self._path} holds records of {known}, and this is {owner}.",
-                remedy=f"Run as {known} until it is empty, or give {owner} an outbox of its own.",
-            )
-        if known not in {None, owner}:
-            table.kept.clear()
-        table.set_meta("owner", owner)
-
-    def _begin_boot(self, table: RecordTable) -> None:
-        counter = self._path.with_name(self._path.name + ".boot")
-        known = (self._boot, table.newest_boot(), int(table.meta("boot") or 0), read_boot(counter))
-        boot = max(known) + 1
-        write_boot(counter, boot)
-        table.set_meta("boot", str(boot))
-        self._boot, self._sequence = boot, 0
+    def _note_new_boot(self) -> None:
+        self._sequence = 0
         self._wall_minus_monotonic_s = self._now_s() - self._monotonic_s()
 
     def _save(
@@ -335,7 +298,7 @@ class Outbox:
         *,
         keep: Mapping[str, bytes | None],
     ) -> Key:
-        position = Position(self._boot, self._sequence + 1)
+        position = Position(self._file.boot, self._sequence + 1)
         key = Key(station=self._station, boot=position.boot, sequence=position.sequence)
         record = build(key)
         if record.stamp.key != key:
@@ -359,7 +322,7 @@ class Outbox:
         )
         with table.transaction():
             if step_s:
-                table.shift_times(boot=self._boot, step_s=step_s)
+                table.shift_times(boot=self._file.boot, step_s=step_s)
             table.insert(row)
             table.kept.write(keep)
             self._make_room(table, newest=position)
@@ -369,32 +332,19 @@ class Outbox:
 
     def _make_room(self, table: RecordTable, newest: Position | None = None) -> None:
         table.make_room(
-            newest=newest or Position(self._boot, self._sequence),
+            newest=newest or Position(self._file.boot, self._sequence),
             now_s=self._now_s(),
-            stamp_of_lost=self._stamp_of_lost(),
+            stamp_of_lost=self._file.stamp_of_lost(),
         )
 
-    def _give_up_unreadable(self, row: Row) -> Row:
+    def _give_up_unreadable(self, table: RecordTable, row: Row) -> Row:
         """A flipped bit in a body that SQLite does not see: a discard record says so."""
-        table = self._table
-        if table is None:
-            return row
         fresh = unreadable_row(
-            row.position, stamp=self._stamp_of_lost(), appended_s=row.appended_s, schema=row.schema
+            row.position, stamp=self._file.stamp_of_lost(), appended_s=row.appended_s, schema=row.schema
         )
         with table.transaction():
             table.replace(fresh, instead_of=row)
         return fresh
-
-    def _stamp_of_lost(self) -> Stamp:
-        """What can be said of a record of which nothing can be read."""
-        return Stamp(
-            site=self._site,
-            key=Key(station=self._station, boot=1, sequence=1),
-            recorded_at=self._utc_now(),
-            software=self._software,
-            bundle="unknown",
-        )
 
     def _now_s(self) -> float:
         return self._utc_now().timestamp()

@@ -5,19 +5,26 @@ No lock of its own: the store sees to it that one thread at a time is here.
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
+import apsw
+
 from edge.contract.message import Stamp
+from edge.outbox.command_log import CommandLog
 from edge.outbox.discard import Row, discarded_row
 from edge.outbox.kept_values import KeptValues
+from edge.outbox.kinds import leaf_of, worth
 from edge.outbox.position import Position
-from edge.outbox.retention import Held, to_discard, too_many_discards
+from edge.outbox.retention import DISCARD_BYTES, Discard, Held, too_many_bytes, too_many_discards, too_old
 from edge.outbox.settings import OutboxLimits
 
+DISCARDED: Final = "discarded/"
+"""Under these names, each with a leaf behind it, the file remembers how many records were given up."""
+
+_DISCARDED_BY_LEAF: Final = "SELECT name, value FROM meta WHERE name LIKE 'discarded/%'"
 _COUNT: Final = """
 SELECT COUNT(*), COALESCE(SUM(LENGTH(body)), 0), COALESCE(SUM(LENGTH(body) * discarded), 0) FROM records
 """
@@ -42,8 +49,36 @@ _READ_ONE: Final = """
 SELECT boot, sequence, schema, appended_s, body, crc32, discarded FROM records
 WHERE boot = ? AND sequence = ?
 """
-_READ_KEPT: Final = """
+_READ_HELD: Final = """
 SELECT boot, sequence, LENGTH(body), appended_s FROM records WHERE discarded = 0 ORDER BY boot, sequence
+"""
+# The condition is that of the index ``replaceable``: without it every append to a full outbox would pass over
+# all that is too small to be replaced.
+_REPLACEABLE: Final = f"discarded = 0 AND LENGTH(body) > {DISCARD_BYTES}"
+_READ_REPLACEABLE: Final = f"""
+SELECT boot, sequence, LENGTH(body), appended_s FROM records
+WHERE schema = ? AND {_REPLACEABLE} ORDER BY boot, sequence
+"""  # noqa: S608 - made of our own constants
+# From one to the next by the index: what is between them, a million records perhaps, is not looked at.
+_SCHEMAS: Final = f"""
+WITH RECURSIVE found(schema) AS (
+    SELECT MIN(schema) FROM records WHERE {_REPLACEABLE}
+    UNION ALL
+    SELECT (SELECT MIN(schema) FROM records WHERE schema > found.schema AND {_REPLACEABLE})
+    FROM found WHERE found.schema IS NOT NULL
+)
+SELECT schema FROM found WHERE schema IS NOT NULL
+"""  # noqa: S608 - made of our own constants
+_FIRST_BY_BOOT: Final = """
+WITH RECURSIVE found(boot) AS (
+    SELECT MIN(boot) FROM records
+    UNION ALL
+    SELECT (SELECT MIN(boot) FROM records WHERE boot > found.boot) FROM found WHERE found.boot IS NOT NULL
+)
+SELECT boot, (SELECT MIN(sequence) FROM records WHERE boot = found.boot) FROM found WHERE boot IS NOT NULL
+"""
+_END_OF_SLICE: Final = """
+SELECT sequence FROM records WHERE boot = ? AND sequence <= ? ORDER BY sequence LIMIT 1 OFFSET ?
 """
 
 
@@ -54,17 +89,23 @@ class Counters:
     records: int
     size_bytes: int
     discard_bytes: int
-    discarded_ever: int
+    discarded_by_leaf: Mapping[str, int]
+
+    @property
+    def discarded_ever(self) -> int:
+        """How many records were ever given up, of all kinds."""
+        return sum(self.discarded_by_leaf.values())
 
 
 class RecordTable:
     """The tables of an open outbox file."""
 
-    def __init__(self, *, connection: sqlite3.Connection, limits: OutboxLimits) -> None:
+    def __init__(self, *, connection: apsw.Connection, limits: OutboxLimits) -> None:
         self._connection = connection
         self._limits = limits
         self.counters = self._count()
         self.kept = KeptValues(connection=connection)
+        self.commands = CommandLog(connection=connection)
 
     def close(self) -> None:
         """Close the file."""
@@ -87,8 +128,8 @@ class RecordTable:
 
     def meta(self, name: str) -> str | None:
         """A remembered value."""
-        row = self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        return None if row is None else str(row[0])
+        value = self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).get
+        return None if value is None else str(value)
 
     def set_meta(self, name: str, value: str) -> None:
         """Remember a value."""
@@ -108,13 +149,16 @@ class RecordTable:
             size_bytes=len(row.body) - len(instead_of.body),
             discard_bytes=len(row.body) - (len(instead_of.body) if instead_of.discarded else 0),
         )
-        self.count_discarded(0 if instead_of.discarded else 1)
+        if not instead_of.discarded:
+            self.count_discarded({leaf_of(instead_of): 1})
 
-    def count_discarded(self, records: int) -> None:
-        """Note records that are given up for ever."""
-        if records:
-            self._add(discarded_ever=records)
-            self.set_meta("discarded", str(self.counters.discarded_ever))
+    def count_discarded(self, by_leaf: Mapping[str, int]) -> None:
+        """Note records that are given up for ever, by the last level of their topics."""
+        known = self.counters.discarded_by_leaf
+        fresh = {leaf: known.get(leaf, 0) + more for leaf, more in by_leaf.items() if more}
+        self.counters = replace(self.counters, discarded_by_leaf={**known, **fresh})
+        for leaf, count in fresh.items():
+            self.set_meta(DISCARDED + leaf, str(count))
 
     def read(self, *, after: Position, limit: int) -> list[Row]:
         """Records behind ``after`` in key order."""
@@ -122,17 +166,17 @@ class RecordTable:
 
     def first_by_boot(self) -> dict[int, int]:
         """The first sequence held of each boot."""
-        return dict(self._connection.execute("SELECT boot, MIN(sequence) FROM records GROUP BY boot"))
+        return {int(boot): int(first) for boot, first in self._connection.execute(_FIRST_BY_BOOT)}
 
     def newest_boot(self) -> int:
         """The highest boot with a record; 0 where there is none."""
-        return int(self._connection.execute("SELECT COALESCE(MAX(boot), 0) FROM records").fetchone()[0])
+        return int(self._connection.execute("SELECT COALESCE(MAX(boot), 0) FROM records").get)
 
     def oldest_appended_s(self) -> float | None:
         """When the first record in key order was appended."""
         query = "SELECT appended_s FROM records ORDER BY boot, sequence LIMIT 1"
-        row = self._connection.execute(query).fetchone()
-        return None if row is None else float(row[0])
+        appended_s = self._connection.execute(query).get
+        return None if appended_s is None else float(appended_s)
 
     def shift_times(self, *, boot: int, step_s: float) -> None:
         """Move the times of a boot's records with the clock that was set."""
@@ -140,35 +184,29 @@ class RecordTable:
             "UPDATE records SET appended_s = appended_s + ? WHERE boot = ?", (step_s, boot)
         )
 
-    def delete_up_to(self, position: Position) -> int:
-        """Delete a boot's records up to and with ``position``; how many."""
-        return self._delete(position.boot, 0, position.sequence)
+    def delete_up_to(self, position: Position, *, limit: int) -> int:
+        """Delete a boot's records up to and with ``position``, the first ``limit`` of them; how many."""
+        end = self._connection.execute(_END_OF_SLICE, (*position, limit - 1)).get
+        return self._delete(position.boot, 0, position.sequence if end is None else int(end))
 
     def delete(self, positions: Iterable[Position]) -> int:
         """Delete these records; how many there were."""
         return sum(self._delete(boot, sequence, sequence) for boot, sequence in positions)
 
-    def note_command(self, command_id: str, *, expires_s: float, now_s: float) -> bool:
-        """Remember a command's id until it expires; False where it is known."""
-        self._connection.execute("DELETE FROM commands WHERE expires_s < ?", (now_s,))
-        noted = self._connection.execute(
-            "INSERT OR IGNORE INTO commands VALUES (?, ?)", (command_id, expires_s)
-        )
-        return noted.rowcount == 1
-
     def make_room(self, *, newest: Position, now_s: float, stamp_of_lost: Stamp) -> None:
         """Bring the table within its limits; ``newest`` stays whatever happens."""
-        held = (
-            Held(position=Position(boot, sequence), size_bytes=size_bytes, appended_s=appended_s)
-            for boot, sequence, size_bytes, appended_s in self._connection.execute(_READ_KEPT)
-        )
-        decisions = to_discard(
-            held, total_bytes=self.counters.size_bytes, newest=newest, limits=self._limits, now_s=now_s
-        )
-        for decision in decisions:
-            row = self._one(decision.position)
-            fresh = discarded_row(row, reason=decision.reason, stamp_of_lost=stamp_of_lost)
-            self.replace(fresh, instead_of=row)
+        held = _held(self._connection.execute(_READ_HELD))
+        for decision in too_old(held, newest=newest, limits=self._limits, now_s=now_s):
+            self._give_up(decision, stamp_of_lost)
+        if self.counters.size_bytes > self._limits.max_bytes:
+            decisions = too_many_bytes(
+                self._replaceable(),
+                total_bytes=self.counters.size_bytes,
+                newest=newest,
+                limits=self._limits,
+            )
+            for decision in decisions:
+                self._give_up(decision, stamp_of_lost)
         while too_many_discards(
             total_bytes=self.counters.size_bytes,
             discard_bytes=self.counters.discard_bytes,
@@ -178,36 +216,47 @@ class RecordTable:
             if oldest.position == newest:
                 break
             self.delete([oldest.position])
-            self.count_discarded(0 if oldest.discarded else 1)
+            if not oldest.discarded:
+                self.count_discarded({leaf_of(oldest): 1})
+
+    def _replaceable(self) -> Iterator[Held]:
+        """What a discard record could stand for and be smaller, in the order in which it is given up."""
+        schemas = [str(schema) for (schema,) in self._connection.execute(_SCHEMAS)]
+        for schema in sorted(schemas, key=worth):
+            yield from _held(self._connection.execute(_READ_REPLACEABLE, (schema,)))
+
+    def _give_up(self, decision: Discard, stamp_of_lost: Stamp) -> None:
+        row = self._one(decision.position)
+        fresh = discarded_row(row, reason=decision.reason, stamp_of_lost=stamp_of_lost)
+        self.replace(fresh, instead_of=row)
 
     def _count(self) -> Counters:
-        row = self._connection.execute(_COUNT).fetchone()
+        records, size_bytes, discard_bytes = self._connection.execute(_COUNT).get
+        by_leaf = self._connection.execute(
+            "SELECT name, value FROM meta WHERE name LIKE ?", (f"{DISCARDED}%",)
+        )
         return Counters(
-            records=int(row[0]),
-            size_bytes=int(row[1]),
-            discard_bytes=int(row[2]),
-            discarded_ever=int(self.meta("discarded") or 0),
+            records=records,
+            size_bytes=size_bytes,
+            discard_bytes=discard_bytes,
+            discarded_by_leaf={str(name).removeprefix(DISCARDED): int(value) for name, value in by_leaf},
         )
 
-    def _add(
-        self, *, records: int = 0, size_bytes: int = 0, discard_bytes: int = 0, discarded_ever: int = 0
-    ) -> None:
+    def _add(self, *, records: int = 0, size_bytes: int = 0, discard_bytes: int = 0) -> None:
         now = self.counters
         self.counters = replace(
             now,
             records=now.records + records,
             size_bytes=now.size_bytes + size_bytes,
             discard_bytes=now.discard_bytes + discard_bytes,
-            discarded_ever=now.discarded_ever + discarded_ever,
         )
 
     def _one(self, position: Position) -> Row:
-        return _row(self._connection.execute(_READ_ONE, position).fetchone())
+        return _row(self._connection.execute(_READ_ONE, position).get)
 
     def _delete(self, boot: int, first: int, last: int) -> int:
-        records, size_bytes, discard_bytes = self._connection.execute(
-            _COUNT_RANGE, (boot, first, last)
-        ).fetchone()
+        counted = self._connection.execute(_COUNT_RANGE, (boot, first, last)).get
+        records, size_bytes, discard_bytes = counted
         self._connection.execute(_DELETE_RANGE, (boot, first, last))
         self._add(records=-records, size_bytes=-size_bytes, discard_bytes=-discard_bytes)
         return int(records)
@@ -223,3 +272,8 @@ def _row(values: tuple[int, int, str, float, bytes, int, int]) -> Row:
         crc32=crc32,
         discarded=bool(discarded),
     )
+
+
+def _held(rows: Iterable[tuple[int, int, int, float]]) -> Iterator[Held]:
+    for boot, sequence, size_bytes, appended_s in rows:
+        yield Held(position=Position(boot, sequence), size_bytes=size_bytes, appended_s=appended_s)

@@ -111,8 +111,8 @@ def test_damage_seen_in_mid_run_begins_a_new_boot_and_goes_on(path: Path) -> Non
     with open_outbox(path) as outbox:
         for _ in range(50):
             outbox.append(builder())
-        outbox._table._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        outbox._table._connection.execute("PRAGMA cache_size = 0")
+        outbox._file._table._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        outbox._file._table._connection.execute("PRAGMA cache_size = 0")
         with path.open("r+b") as file:
             file.seek(4096)
             file.write(b"\xff" * 4096 * 3)
@@ -168,8 +168,8 @@ def test_a_rebuild_killed_half_way_starts_over(path: Path) -> None:
 def test_a_full_database_refuses_says_why_and_goes_on_after(path: Path) -> None:
     with open_outbox(path) as outbox:
         outbox.append(builder())
-        connection = outbox._table._connection
-        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection = outbox._file._table._connection
+        pages = connection.execute("PRAGMA page_count").get
         connection.execute(f"PRAGMA max_page_count = {pages + 2}")
         with pytest.raises(StorageError, match="Free space on its disk"):
             outbox.append(builder("x" * 50_000))

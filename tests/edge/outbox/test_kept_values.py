@@ -55,8 +55,8 @@ def test_a_record_that_is_not_saved_leaves_the_values_as_they_were(path: Path, b
         outbox.append(build, keep={"a": b"1"})
         with pytest.raises(RuntimeError, match="no record"):
             outbox.append(fail, keep={"a": b"2"})
-        pages = outbox._table._connection.execute("PRAGMA page_count").fetchone()[0]
-        outbox._table._connection.execute(f"PRAGMA max_page_count = {pages + 2}")
+        pages = outbox._file._table._connection.execute("PRAGMA page_count").get
+        outbox._file._table._connection.execute(f"PRAGMA max_page_count = {pages + 2}")
         with pytest.raises(StorageError, match="Free space"):
             outbox.append(build, keep={"a": b"3", "large": b"x" * 100_000})
         assert (outbox.kept(), outbox.last_sequence) == ({"a": b"1"}, 1)
@@ -115,9 +115,13 @@ def test_what_an_older_layout_remembered_is_brought_along(path: Path, build: Bui
         outbox.append(build)
     with closing(sqlite3.connect(path)) as other, other:
         other.execute("DROP TABLE kept_values")
+        other.execute("DROP INDEX replaceable")
+        other.execute("ALTER TABLE commands DROP COLUMN answer")
+        other.execute("INSERT INTO meta VALUES ('discarded', '7')")
         other.execute("INSERT INTO meta VALUES ('newest updates', 'a b 7')")
         other.execute("PRAGMA user_version = 1")
     with open_outbox(path) as outbox:
         assert outbox.append_once(build, subject="updates", name="a b 7") is None
         assert outbox.append_once(build, subject="updates", name="a b 8") is not None
         assert outbox.statistics().records == 2
+        assert (outbox.statistics().discarded, outbox.statistics().discarded_by_leaf) == (7, {"unknown": 7})

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from edge.outbox.position import Position
-from edge.outbox.retention import EARLIEST_PLAUSIBLE_S, Held, age_s, clock_step_s, to_discard
+from edge.outbox.retention import EARLIEST_PLAUSIBLE_S, Held, age_s, clock_step_s, too_many_bytes, too_old
 from edge.outbox.settings import OutboxLimits
 
 NOW_S = EARLIEST_PLAUSIBLE_S + 1_000_000
@@ -16,33 +16,44 @@ def held(*records: tuple[int, float]) -> list[Held]:
     ]
 
 
-def decide(records: list[Held]) -> list[tuple[int, str]]:
-    decisions = to_discard(
+def old(records: list[Held]) -> list[int]:
+    decisions = too_old(records, newest=records[-1].position, limits=LIMITS, now_s=NOW_S)
+    assert {each.reason for each in decisions} <= {"outbox_age"}
+    return [each.position.sequence for each in decisions]
+
+
+def large(records: list[Held], newest: Position | None = None) -> list[int]:
+    decisions = too_many_bytes(
         records,
         total_bytes=sum(each.size_bytes for each in records),
-        newest=records[-1].position,
+        newest=newest or records[-1].position,
         limits=LIMITS,
-        now_s=NOW_S,
     )
-    return [(each.position.sequence, each.reason) for each in decisions]
+    assert {each.reason for each in decisions} <= {"outbox_bytes"}
+    return [each.position.sequence for each in decisions]
 
 
 def test_within_the_limits_nothing_goes() -> None:
-    assert decide(held((MIB // 2, 3600), (MIB // 2, 0))) == []
+    records = held((MIB // 2, 3600), (MIB // 2, 0))
+    assert (old(records), large(records)) == ([], [])
 
 
-def test_age_goes_first_then_bytes_and_no_more_than_needed() -> None:
-    records = held((1000, 3601), (MIB, 100), (MIB // 2, 50), (1000, 0))
-    assert decide(records) == [(1, "outbox_age"), (2, "outbox_bytes")]
+def test_what_is_too_old_goes_up_to_the_first_that_is_not() -> None:
+    assert old(held((1000, 3601), (MIB, 3700), (10, 50), (1000, 9999), (1000, 0))) == [1, 2]
 
 
-def test_the_newest_stays() -> None:
-    assert decide(held((5 * MIB, 9999))) == []
-    assert decide(held((5 * MIB, 9), (5 * MIB, 0))) == [(1, "outbox_bytes")]
+def test_no_more_goes_than_needed() -> None:
+    assert large(held((MIB, 100), (MIB // 2, 50), (1000, 0))) == [1]
+
+
+def test_the_newest_stays_wherever_it_stands() -> None:
+    assert old(held((5 * MIB, 9999))) == []
+    assert large(held((5 * MIB, 9))) == []
+    assert large(held((5 * MIB, 9), (5 * MIB, 0)), newest=Position(1, 1)) == [2]
 
 
 def test_what_would_not_shrink_is_passed_over() -> None:
-    assert decide(held((300, 9), (MIB, 5), (300, 0))) == [(2, "outbox_bytes")]
+    assert large(held((300, 9), (MIB, 5), (300, 0))) == [2]
 
 
 def test_an_impossible_time_has_no_age() -> None:

@@ -13,7 +13,14 @@ from pathlib import Path
 import pytest
 
 from edge.contract.message import Key, Stamp
-from edge.contract.records import DURABLE_RECORD, DiscardRecord, DurableRecord, UpdateRecord
+from edge.contract.records import (
+    DURABLE_RECORD,
+    DiscardRecord,
+    DurableRecord,
+    FieldRecord,
+    SlideRecord,
+    UpdateRecord,
+)
 from edge.errors import StorageError
 from edge.outbox.position import Position
 from edge.outbox.settings import OutboxLimits
@@ -204,6 +211,77 @@ def test_beyond_its_bytes_the_oldest_become_discard_records(path: Path) -> None:
         assert outbox.statistics().size_bytes == statistics.size_bytes
 
 
+def field(size_bytes: int) -> Callable[[Key], DurableRecord]:
+    def build(key: Key) -> DurableRecord:
+        return FieldRecord(
+            stamp=Stamp(site="ward", key=key, recorded_at=START, software="1", bundle="b"),
+            slide="A-17",
+            field=1,
+            source="x" * size_bytes,
+            captured_at=START,
+            width_px=1,
+            height_px=1,
+            focus=1.0,
+            cells=(),
+            analysis_ms=1.0,
+        )
+
+    return build
+
+
+def slide(size_bytes: int) -> Callable[[Key], DurableRecord]:
+    def build(key: Key) -> DurableRecord:
+        return SlideRecord(
+            stamp=Stamp(site="ward", key=key, recorded_at=START, software="1", bundle="b"),
+            slide="A-17",
+            state="closed",
+            opened_at=START,
+            fields=1,
+            objects={},
+            named_cells=0,
+            doubtful_cells=0,
+            out_of_distribution_cells=0,
+            differential=(ShareRow(cell_class="x" * size_bytes, count=1, share=1, low=0, high=1),),
+        )
+
+    return build
+
+
+def test_results_go_last_and_each_kind_is_counted(path: Path) -> None:
+    kinds = [slide(100_000), builder("x" * 100_000), field(100_000)]
+    with open_outbox(path, limits=OutboxLimits(max_bytes=MIB)) as outbox:
+        for build in kinds * 3:
+            outbox.append(build)
+        for _ in range(2):
+            outbox.append(slide(100_000))
+        assert outbox.statistics().discarded_by_leaf == {"field": 1}
+        for _ in range(4):
+            outbox.append(slide(100_000))
+        assert outbox.statistics().discarded_by_leaf == {"field": 3, "update": 2}
+        outbox.append(slide(300_000))
+        stored = outbox.pending()
+        told = [json.loads(each.body) for each in stored if each.leaf == "slide"]
+        assert [each["schema"] for each in told] == [
+            "leukoscope/discard/1",
+            "leukoscope/discard/1",
+            *["leukoscope/slide/1"] * 8,
+        ]
+        lost = {"field": 3, "update": 3, "slide": 2}
+        assert outbox.statistics().discarded_by_leaf == lost
+        assert [each.position.sequence for each in stored] == list(range(1, 17))
+    with open_outbox(path, limits=OutboxLimits(max_bytes=MIB)) as outbox:
+        assert outbox.statistics().discarded_by_leaf == lost
+
+
+def test_an_acknowledgement_of_thousands_deletes_them_all(path: Path) -> None:
+    with open_outbox(path) as outbox:
+        outbox._file._table._connection.pragma("synchronous", "OFF")
+        for _ in range(2500):
+            outbox.append(builder())
+        assert outbox.acknowledge(boot=1, sequence=2400) == 2400
+        assert (outbox.first_pending(), outbox.statistics().records) == ({1: 2401}, 100)
+
+
 def test_records_too_small_to_replace_leave_from_the_front(path: Path) -> None:
     with open_outbox(path, limits=OutboxLimits.model_construct(max_bytes=3000, max_age_s=1e9)) as outbox:
         for _ in range(30):
@@ -332,6 +410,19 @@ def test_appending_and_acknowledging_from_two_threads(path: Path) -> None:
         assert [key.sequence for key in keys] == list(range(1, 201))
         assert outbox.statistics().records == 0
         assert outbox.first_pending() == {1: 201}
+
+
+def test_an_answer_is_remembered_with_its_command(path: Path) -> None:
+    clock = Clock()
+    with open_outbox(path, clock) as outbox:
+        outbox.remember_command("a", expires_at=START + timedelta(minutes=5))
+        assert outbox.answer_to("a") is None
+        outbox.remember_answer("a", b"done")
+    with open_outbox(path, clock) as outbox:
+        assert outbox.answer_to("a") == b"done"
+        clock.pass_by(301)
+        outbox.remember_command("b", expires_at=clock.wall + timedelta(minutes=5))
+        assert outbox.answer_to("a") is None
 
 
 def test_a_command_is_remembered_until_it_expires(path: Path) -> None:
