@@ -18,6 +18,7 @@ from edge.contract.records import (
     DiscardRecord,
     DurableRecord,
     FieldRecord,
+    ShareRow,
     SlideRecord,
     UpdateRecord,
 )
