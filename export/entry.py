@@ -12,7 +12,7 @@ from typing import Final
 from edge.command_line import run_with_extra
 
 _WITHOUT_TORCH: Final = {
-    "engine", "init", "keys", "publish", "refresh", "rotate", "sign", "status", "usb",
+    "engine", "init", "keys", "publish", "refresh", "rotate", "sign", "status", "usb", "withdraw",
 }  # fmt: skip
 
 

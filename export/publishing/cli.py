@@ -136,6 +136,27 @@ def publish(
 
 
 @app.command()
+def withdraw(
+    release: Annotated[int, typer.Argument(min=1, help="The release's number.")],
+    repository: RepositoryOption,
+    keys: KeysOption,
+    ring: Annotated[
+        list[str], typer.Option("--ring", help="Ring of stations; may be given again. Left out: all.")
+    ] = [],  # noqa: B006
+    password_file: PasswordOption = None,
+) -> None:
+    """Offer a release no more. A station that has it keeps it until a newer release comes."""
+    works = _repository(repository, keys, password_file)
+    publication = works.withdraw(release, rings=ring)
+    left = publication.release
+    typer.echo(f"{left.name} release {left.release} is offered to {', '.join(left.rings) or 'nobody'}.")
+    if publication.visible:
+        works.check_as_station()
+    else:
+        typer.echo("Signed. Stations see it after `leukoscope-export refresh` with the other keys.")
+
+
+@app.command()
 def refresh(repository: RepositoryOption, keys: KeysOption, password_file: PasswordOption = None) -> None:
     """Sign the timestamp anew, and what else would expire: to be run by a timer."""
     works = _repository(repository, keys, password_file)

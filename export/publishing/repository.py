@@ -132,6 +132,37 @@ class Repository:
             visible = self.renew(state, by=(state.root.signed,), listed=listed)
         return Publication(release=release, visible=visible)
 
+    def withdraw(self, number: int, *, rings: Iterable[str] = ()) -> Publication:
+        """Offer release ``number`` to ``rings`` no more; to nobody where none are named.
+
+        Its number stays taken. A station that has it keeps it until a newer release comes. Raises
+        PublishingError for a release that was never published or is not offered to them, SigningError.
+        """
+        with self.store.locked():
+            state = self.read()
+            published = next((each for each in state.releases if each.release == number), None)
+            if published is None or state.targets is None:
+                raise PublishingError(
+                    f"Release {number} was never published here.",
+                    remedy="`leukoscope-export status` lists the releases.",
+                )
+            gone = set(rings) or set(published.rings)
+            strange = sorted(gone - set(published.rings))
+            if not gone or strange:
+                raise PublishingError(
+                    f"Release {number} is offered to {', '.join(published.rings) or 'nobody'}, "
+                    f"and so cannot be withdrawn from {', '.join(strange) or 'anybody'}.",
+                    remedy="Name rings that it is offered to, or none for all.",
+                )
+            self.signatory.require(state.root.signed, "targets")
+            left = published.model_copy(
+                update={"rings": tuple(each for each in published.rings if each not in gone)}
+            )
+            target = copy.deepcopy(state.targets.signed.targets[published.target])
+            target.unrecognized_fields["custom"] = left.signed_note
+            visible = self.renew(state, by=(state.root.signed,), listed={published.target: target})
+        return Publication(release=left, visible=visible)
+
     def refresh(self) -> None:
         """Sign anew what stations have not seen yet, or what will expire.
 

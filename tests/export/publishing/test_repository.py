@@ -67,11 +67,35 @@ def test_rings_hear_of_their_releases_alone(workshop: Workshop) -> None:
     assert offered(workshop.station()) == 2
 
 
-def test_a_release_may_be_withdrawn_from_its_ring(workshop: Workshop) -> None:
+def test_a_release_may_be_withdrawn_from_a_ring_or_from_all_and_its_number_stays_taken(
+    workshop: Workshop,
+) -> None:
     workshop.publish(1)
-    workshop.publish(2)
-    workshop.works().publish(workshop.bundle(2), rings=("nobody",))
-    assert offered(workshop.station()) == 1
+    workshop.publish(2, rings=("stable", "trial"))
+    assert workshop.works().withdraw(2, rings=["stable"]).release.rings == ("trial",)
+    assert (offered(workshop.station()), offered(workshop.station("other", ring="trial"))) == (1, 2)
+    assert workshop.works().withdraw(2).visible
+    assert offered(workshop.station("other", ring="trial")) is None
+    workshop.works().check_as_station(rings=["stable", "trial"])
+    with pytest.raises(PublishingError, match="was published already"):
+        workshop.works().publish(workshop.bundle(2, name="another"), rings=("stable",))
+    # It may be offered anew.
+    workshop.works().publish(workshop.bundle(2), rings=("stable",))
+    assert offered(workshop.station()) == 2
+
+
+def test_what_was_never_offered_is_not_withdrawn(workshop: Workshop) -> None:
+    workshop.publish(1)
+    with pytest.raises(PublishingError, match=r"Release 7 was never published") as refused:
+        workshop.works().withdraw(7)
+    assert "status" in refused.value.remedy
+    with pytest.raises(PublishingError, match=r"is offered to stable, and so cannot be withdrawn from trial"):
+        workshop.works().withdraw(1, rings=["trial"])
+    with pytest.raises(SigningError):
+        workshop.works(ONLINE).withdraw(1)
+    workshop.works().withdraw(1)
+    with pytest.raises(PublishingError, match=r"offered to nobody, and so cannot be withdrawn from anybody"):
+        workshop.works().withdraw(1)
 
 
 def test_files_are_shared_between_releases(workshop: Workshop) -> None:

@@ -17,6 +17,7 @@ from edge.contract.manifest import MANIFEST_NAME, content_id
 from tests.conftest import REPOSITORY
 from tests.export.publishing.workshop import PASSWORD
 
+WAIT_S = 900
 PAGE = REPOSITORY / "docs" / "redeploy.md"
 
 
@@ -26,7 +27,10 @@ def lab(tmp_path: Path) -> Path:
     better = tmp_path / "bundles" / "better"
     shutil.copytree(starter_bundle(), better)
     content = json.loads((better / MANIFEST_NAME).read_text())
-    content |= {"release": content["release"] + 1}
+    named = re.search(r"--name lab --release (\d+)", PAGE.read_text())
+    assert named is not None
+    assert int(named[1]) > content["release"], "a station takes none that is older than its own"
+    content |= {"release": int(named[1])}
     (better / MANIFEST_NAME).write_text(json.dumps(content | {"id": content_id(content)}))
     open_bundle(better)
     (tmp_path / "password").write_text(PASSWORD)
@@ -40,6 +44,7 @@ def lab(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.timeout(WAIT_S + 60)
 def test_the_page_s_commands_bring_a_better_bundle_to_a_station(lab: Path) -> None:
     blocks = re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
     assert len(blocks) == 9
@@ -51,11 +56,12 @@ def test_the_page_s_commands_bring_a_better_bundle_to_a_station(lab: Path) -> No
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=WAIT_S,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     release = open_bundle(lab / "bundles" / "better").manifest.release
     assert f"starter release {release}" in ran.stdout
+    assert f"starter release {release} is offered to stable." in ran.stdout
     assert "Root 3 is in effect" in ran.stdout
     fetched = [each.parent for each in (lab / "state").rglob(MANIFEST_NAME)]
     assert [open_bundle(each).manifest.release for each in fetched] == [release]
