@@ -13,8 +13,7 @@ from tempfile import NamedTemporaryFile
 from typing import Final
 
 from edge.bundle import Bundle, open_bundle, starter_bundle
-from edge.camera.protocol import Camera
-from edge.camera.settings import FolderSettings, VideoSettings, make_video, open_camera
+from edge.camera.settings import FolderSettings, bare_camera
 from edge.config import StationConfig
 from edge.contract.manifest import Manifest
 from edge.engine.golden import check_golden
@@ -67,7 +66,7 @@ def _guarded(part: str, look: Callable[[], Finding]) -> Finding:
 def _camera(config: StationConfig) -> Finding:
     settings = config.camera
     # A reconnecting camera never fails to open: here it must be told whether it is there.
-    camera: Camera = make_video(settings) if isinstance(settings, VideoSettings) else open_camera(settings)
+    camera = bare_camera(settings)
     with camera:
         frame = camera.read()
     if frame is None:

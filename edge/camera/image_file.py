@@ -37,16 +37,24 @@ def read_image(path: Path) -> Pixels:
         raise ImageError(
             f"{path}: cannot be read ({error.strerror}).", remedy="Check the path and its permissions."
         ) from error
+    return decode_image(content, name=str(path))
+
+
+def decode_image(content: bytes, *, name: str) -> Pixels:
+    """Decode an image that lies in memory, as ``read_image`` does; ``name`` is what errors call it.
+
+    Raises ImageError where it is empty, truncated or not an image.
+    """
     if not content:
-        raise ImageError(f"{path}: the file is empty.", remedy="Copy it again from its source.")
+        raise ImageError(f"{name}: the file is empty.", remedy="Copy it again from its source.")
     if _is_truncated(content):
-        raise ImageError(f"{path}: the file is cut off.", remedy="Copy it again from its source.")
+        raise ImageError(f"{name}: the file is cut off.", remedy="Copy it again from its source.")
     try:
         decoded = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
-        raise ImageError(f"{path}: cannot be decoded ({error.err}).", remedy=_remedy()) from error
+        raise ImageError(f"{name}: cannot be decoded ({error.err}).", remedy=_remedy()) from error
     if decoded is None:
-        raise ImageError(f"{path}: is not an image that can be decoded.", remedy=_remedy())
+        raise ImageError(f"{name}: is not an image that can be decoded.", remedy=_remedy())
     return rgb_from_bgr(decoded)
 
 

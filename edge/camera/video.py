@@ -9,19 +9,19 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
-from typing import Final
-from urllib.parse import urlsplit, urlunsplit
 
 import cv2
 from typing_extensions import Self
 
+from edge.camera.controls import CameraControls
+from edge.camera.device_access import check_device
 from edge.camera.image_file import rgb_from_bgr
+from edge.camera.source_names import is_live, is_stream, without_password
+from edge.camera.v4l2_controls import DeviceState, fix_controls
 from edge.errors import CameraError
 from edge.frame import Frame, Pixels
 
 _log = logging.getLogger(__name__)
-
-_STREAM_SCHEMES: Final = frozenset({"http", "https", "rtsp", "rtsps", "rtmp", "udp", "tcp"})
 
 
 class VideoCamera:
@@ -30,20 +30,27 @@ class VideoCamera:
     A file is a replay: every frame comes, and the end is the end. A stream or a device is live: its loss is
     a CameraError. ``width_px``, ``height_px`` and ``frame_rate_hz`` are asked of a device, which may give
     something near; the frames tell the truth. ``timeout_s`` bounds opening a stream and each wait for it.
+    OpenCV scales a stream whose size changes to its first size, and conceals damaged JPEGs, without a word:
+    where that matters, ``edge.camera.gstreamer`` reads the same stream.
     """
 
     def __init__(
         self,
         *,
         source: str | int,
+        controls: CameraControls | None = None,
         um_per_px: float | None = None,
         width_px: int | None = None,
         height_px: int | None = None,
         frame_rate_hz: float | None = None,
         timeout_s: float = 10.0,
+        fix: Callable[[str, CameraControls], DeviceState] = fix_controls,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
+        self._controls = controls or CameraControls()
+        self._fix = fix
+        self._state = DeviceState()
         self._um_per_px = um_per_px
         self._wanted = {
             cv2.CAP_PROP_FRAME_WIDTH: width_px,
@@ -72,6 +79,8 @@ class VideoCamera:
         """Open the source and wait for its first frame. Raises CameraError."""
         if not self.live and not Path(str(self._source)).is_file():
             raise CameraError(f"The video file {self.name} does not exist.", remedy="Check the path.")
+        if self._device_path is not None:
+            check_device(self._device_path)
         capture = self._open()
         # Many a device opens and then gives nothing, so only a picture proves that it works.
         got, first = capture.read() if capture.isOpened() else (False, None)
@@ -79,6 +88,13 @@ class VideoCamera:
             capture.release()
             raise CameraError(f"The camera {self.name} gives no picture.", remedy=self._remedy())
         self._capture = capture
+        if self._device_path is not None:
+            # Some drivers take controls only while they stream.
+            try:
+                self._state = self._fix(self._device_path, self._controls)
+            except CameraError:
+                self.__exit__(None, None, None)
+                raise
         self._first = None if self.live else rgb_from_bgr(first)
         self._index = 0
         if not self.live:
@@ -111,11 +127,22 @@ class VideoCamera:
             captured_at=datetime.now(timezone.utc),
             monotonic_s=self._clock(),
             um_per_px=self._um_per_px,
+            exposure_us=self._state.exposure_us,
+            gain=self._state.gain,
+            colour_gains=self._state.colour_gains,
+            colour_temperature_k=self._state.colour_temperature_k,
         )
         self._index += 1
         return frame
 
+    @property
+    def _device_path(self) -> str | None:
+        if isinstance(self._source, int):
+            return f"/dev/video{self._source}"
+        return self._source if self._source.startswith("/dev/") else None
+
     def _open(self) -> cv2.VideoCapture:
+        self._require(cv2.CAP_V4L2 if self._device_path is not None else cv2.CAP_FFMPEG)
         if is_stream(self._source):
             wait_ms = int(self._timeout_s * 1000)
             limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, wait_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, wait_ms]
@@ -130,6 +157,18 @@ class VideoCamera:
                 capture.set(key, value)
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the newest frame, not the oldest that still waits
         return capture
+
+    def _require(self, back_end: int) -> None:
+        registry = cv2.videoio_registry
+        if registry.hasBackend(back_end):
+            return
+        has = {registry.getBackendName(each) for each in registry.getBackends() if registry.hasBackend(each)}
+        lacks = registry.getBackendName(back_end)
+        raise CameraError(
+            f"This build of OpenCV lacks {lacks}, which {self.name} needs; it has "
+            f"{', '.join(sorted(has)) or 'no video at all'}.",
+            remedy='Install opencv-python from PyPI, or use kind = "gstreamer".',
+        )
 
     def _tell_end(self) -> None:
         if self.live:
@@ -148,22 +187,3 @@ class VideoCamera:
         if self.live:
             return "Check that it is plugged in, free of other programs, and open to this user (group video)."
         return "Check that it is a whole video file of a common format (mp4, avi, mkv)."
-
-
-def is_stream(source: str | int) -> bool:
-    """Whether ``source`` is a URL that is received over the network."""
-    return isinstance(source, str) and urlsplit(source).scheme.lower() in _STREAM_SCHEMES
-
-
-def is_live(source: str | int) -> bool:
-    """Whether frames of ``source`` go stale: a stream, a device's number, or a path below ``/dev``."""
-    return isinstance(source, int) or is_stream(source) or source.startswith("/dev/")
-
-
-def without_password(source: str) -> str:
-    """``source`` as it may be shown and recorded: no user name or password in its address."""
-    if not is_stream(source):
-        return source
-    parts = urlsplit(source)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=host))

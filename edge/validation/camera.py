@@ -6,8 +6,8 @@ import time
 from itertools import pairwise
 from typing import Final
 
-from edge.camera.protocol import Camera
-from edge.camera.settings import CameraSettings, VideoSettings, make_video, open_camera
+from edge.camera.hardware_settings import HardwareSettings
+from edge.camera.settings import CameraSettings, bare_camera
 from edge.validation.line import Line, done, failed, not_here
 
 _NAME: Final = "camera"
@@ -22,8 +22,8 @@ def camera(settings: CameraSettings, *, frames: int = _FRAMES, limit_s: float = 
     Only a live camera shows anything: a folder or a generated smear gives frames on every machine.
     """
     # A reconnecting camera never fails to open: here it must be told whether it is there.
-    source: Camera = make_video(settings) if isinstance(settings, VideoSettings) else open_camera(settings)
-    if settings.kind != "video" or not source.live:
+    source = bare_camera(settings)
+    if not isinstance(settings, HardwareSettings) or not source.live:
         return not_here(
             _NAME, f"{source.name} is no camera: this station is configured with a {settings.kind}."
         )

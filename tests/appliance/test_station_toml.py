@@ -11,7 +11,9 @@ import pytest
 from pydantic import BaseModel
 
 from edge.analysis.gates import GateSettings
-from edge.camera.settings import FolderSettings, VideoSettings, VirtualSlideSettings
+from edge.camera.controls import CameraControls
+from edge.camera.hardware_settings import GStreamerSettings, VideoSettings
+from edge.camera.settings import FolderSettings, VirtualSlideSettings
 from edge.config import (
     EngineSettings,
     PageSettings,
@@ -26,10 +28,20 @@ from edge.update.settings import TrialSettings, UpdateSettings
 CONFIG = Path(__file__).resolve().parents[2] / "firmware_config" / "station.toml"
 CAMERAS: dict[str, type[BaseModel]] = {
     "video": VideoSettings,
+    "gstreamer": GStreamerSettings,
     "folder": FolderSettings,
     "virtual_slide": VirtualSlideSettings,
 }
-WITHOUT_DEFAULT = {"bundle", "um_per_px", "width_px", "height_px", "frame_rate_hz", "fields", "names"}
+WITHOUT_DEFAULT = {
+    "bundle",
+    "um_per_px",
+    "width_px",
+    "height_px",
+    "frame_rate_hz",
+    "fields",
+    "names",
+    "controls",
+}
 """Keys whose default is to be left out; the file shows an example."""
 
 
@@ -115,4 +127,4 @@ def test_the_schema_has_no_part_that_these_tests_pass_over() -> None:
         TrialSettings,
     }
     parsed = parse_config(uncommented(camera="video"), path=CONFIG)
-    assert {type(part) for part in parts_of(parsed)} == known | {StationConfig, VideoSettings}
+    assert {type(part) for part in parts_of(parsed)} == known | {StationConfig, VideoSettings, CameraControls}

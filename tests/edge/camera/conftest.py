@@ -1,69 +1,52 @@
-"""What every camera promises, whatever it films."""
+"""Sources that several cameras are tried on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
-import numpy as np
+import cv2
 import pytest
 
+from edge.camera.gstreamer_bindings import GStreamer, load_gstreamer
 from edge.camera.protocol import Camera
 from edge.errors import CameraError
+from tests.edge.camera import contract
+from tests.edge.camera.mjpeg_sender import Stream, picture
 
-CameraContract = Callable[[Callable[[], Camera]], None]
-
-
-def _hold_to_contract(make: Callable[[], Camera]) -> None:
-    """Run the promises of ``Camera`` on what ``make`` gives: each time a new camera of two frames or more."""
-    _opens_on_enter(make())
-    _frames_are_pictures_in_order(make())
-    _closing_twice_is_harmless(make())
-
-
-def _opens_on_enter(camera: Camera) -> None:
-    assert camera.name, "a person must be able to tell which camera it is"
-    assert isinstance(camera.live, bool)
-    with pytest.raises(CameraError) as fault:
-        camera.read()
-    assert fault.value.remedy, "an error names its remedy"
-    with camera as opened:
-        assert opened is camera
-        assert camera.read() is not None
-
-
-def _frames_are_pictures_in_order(camera: Camera) -> None:
-    with camera:
-        frames = [camera.read(), camera.read()]
-    first, second = frames
-    assert first is not None
-    assert second is not None
-    assert second.index > first.index >= 0
-    assert second.monotonic_s >= first.monotonic_s
-    for frame in (first, second):
-        assert frame.pixels.dtype == np.uint8
-        assert frame.pixels.shape == (frame.height_px, frame.width_px, 3)
-        assert frame.pixels.flags.c_contiguous
-        assert frame.source
-        assert frame.captured_at.utcoffset() == timedelta(0), "records carry UTC"
-        assert frame.um_per_px is None or frame.um_per_px > 0
-    # A reader may keep a frame: the camera must not draw the next one over it.
-    kept = first.pixels.copy()
-    with camera:
-        camera.read()
-        camera.read()
-    assert np.array_equal(first.pixels, kept)
-
-
-def _closing_twice_is_harmless(camera: Camera) -> None:
-    with camera:
-        camera.read()
-    camera.__exit__(None, None, None)
-    with pytest.raises(CameraError):
-        camera.read()
+FILM_FRAMES = 12
 
 
 @pytest.fixture
-def camera_contract() -> CameraContract:
+def camera_contract() -> Callable[[Callable[[], Camera]], None]:
     """Call it with a function that makes the camera: ``camera_contract(lambda: FolderCamera(...))``."""
-    return _hold_to_contract
+    return contract.holds
+
+
+@pytest.fixture(scope="session")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve JPEGs in an AVI, each brighter than the one before."""
+    path = tmp_path_factory.mktemp("film") / "smear.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (128, 96))
+    assert writer.isOpened()
+    for number in range(FILM_FRAMES):
+        writer.write(cv2.cvtColor(picture(number), cv2.COLOR_RGB2BGR))
+    writer.release()
+    return path
+
+
+@pytest.fixture
+def stream() -> Iterator[Stream]:
+    """A network camera that sends JPEG after JPEG without end."""
+    served = Stream()
+    yield served
+    served.kill()
+
+
+@pytest.fixture(scope="session")
+def gstreamer() -> GStreamer:
+    """GStreamer, where this machine has it."""
+    try:
+        return load_gstreamer()
+    except CameraError as error:
+        pytest.skip(str(error))

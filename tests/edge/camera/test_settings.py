@@ -6,8 +6,9 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from edge.camera.folder import FolderCamera
+from edge.camera.hardware_settings import VideoSettings
 from edge.camera.reconnecting import Reconnecting
-from edge.camera.settings import CameraSettings, VideoSettings, open_camera
+from edge.camera.settings import CameraSettings, open_camera
 from edge.camera.video import VideoCamera
 
 SETTINGS: TypeAdapter[CameraSettings] = TypeAdapter(CameraSettings)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from typing_extensions import Self
 
-from edge.camera.settings import FolderSettings, VideoSettings, VirtualSlideSettings, open_camera
+from edge.camera.hardware_settings import VideoSettings
+from edge.camera.settings import FolderSettings, VirtualSlideSettings, open_camera
 from edge.errors import CameraError
 from edge.frame import Frame
 from edge.validation import camera as module
@@ -51,7 +52,7 @@ def test_a_live_cameras_rate_is_measured(given: int, state: State, monkeypatch: 
     with open_camera(VirtualSlideSettings(kind="virtual_slide", live=False)) as source:
         frame = source.read()
     assert frame is not None
-    monkeypatch.setattr(module, "make_video", lambda _settings: LiveCamera(frame, given))
+    monkeypatch.setattr(module, "bare_camera", lambda _settings: LiveCamera(frame, given))
     line = camera(VideoSettings(kind="video", source=0), frames=60)
     assert line.state is state
     if state is State.DONE:
