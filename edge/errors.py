@@ -87,3 +87,9 @@ class ValidationReportError(LeukoscopeError):
     """A validation report that was altered, is not by the key it should be, or is none."""
 
     exit_code = 65  # EX_DATAERR
+
+
+class CalibrationError(LeukoscopeError):
+    """Pictures that nothing can be measured on, or a calibration that is missing, damaged or another's."""
+
+    exit_code = 65  # EX_DATAERR

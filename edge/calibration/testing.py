@@ -1,0 +1,85 @@
+"""A stage micrometer and empty glass under an imagined objective, with the truth known."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.frame import Pixels
+
+_FINER: Final = 3
+"""Each pixel is the mean of so many squared points, as a sensor averages over its area."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Micrometer:
+    """A picture of a ruled glass: dark lines ``pitch_px`` apart, seen across at ``angle_deg``.
+
+    ``line_share`` is a line's width in pitches. Every fifth line is long, every tenth longer; the short
+    ones end after ``short_share`` of the picture. ``blur_px`` and ``noise`` (grey levels) are standard
+    deviations; ``gradient`` is the share of light lost from one side to the other; ``uneven`` the standard
+    deviation of the lines' places in pitches, and of their darkness as a share. ``bright`` rules bright
+    lines on a dark field.
+    """
+
+    pitch_px: float
+    angle_deg: float = 0.0
+    width_px: int = 640
+    height_px: int = 480
+    line_share: float = 0.2
+    short_share: float = 0.7
+    depth: float = 0.6
+    blur_px: float = 1.0
+    noise: float = 3.0
+    gradient: float = 0.2
+    uneven: float = 0.0
+    lines: int | None = None
+    bright: bool = False
+
+    def render(self, seed: int) -> Pixels:
+        """The picture; ``seed`` chooses noise, phase and unevenness."""
+        rng = np.random.default_rng(seed)
+        along, across = self._places()
+        phase = rng.uniform(-0.5, 0.5)
+        number = np.rint(across / self.pitch_px - phase).astype(np.int32)
+        lowest, highest = int(number.min()), int(number.max())
+        nudge, shade = rng.normal(0, self.uneven, (2, highest - lowest + 1)).astype(np.float32)
+        middle = (number + np.float32(phase) + nudge[number - lowest]) * np.float32(self.pitch_px)
+        inside_px = self.line_share * self.pitch_px / 2 - np.abs(across - middle)
+        ink = np.clip(inside_px * _FINER + 0.5, 0, 1) * np.clip(1 + 5 * shade, 0.3, 1.7)[number - lowest]
+        ends = np.where(number % 10 == 0, 1.0, np.where(number % 5 == 0, 0.9, self.short_share))
+        ink *= along < (2 * ends - 1) * float(np.abs(along).max())
+        if self.lines is not None:
+            first = -(self.lines // 2)
+            ink *= (number >= first) & (number < first + self.lines)
+        # The objective blurs what the sensor then takes the mean of: only so do fine lines alias as they do.
+        seen = cv2.GaussianBlur(ink, (0, 0), max(self.blur_px, 0.1) * _FINER)
+        seen = cv2.resize(seen, (self.width_px, self.height_px), interpolation=cv2.INTER_AREA)
+        light = 1 - self.depth * np.clip(seen, 0, 1.5)
+        if self.bright:
+            light = 1 - light + 0.2
+        ramp = 1 - self.gradient * np.linspace(0, 1, self.width_px, dtype=np.float32)[None, :]
+        return _exposed(light * ramp * 220, self.noise, rng)
+
+    def _places(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Along and across the lines from the picture's middle, in pixels, at each fine point."""
+        x, y = (
+            (np.arange(size * _FINER, dtype=np.float32) + 0.5) / _FINER - size / 2
+            for size in (self.width_px, self.height_px)
+        )
+        angle = math.radians(self.angle_deg)
+        cos, sin = np.float32(math.cos(angle)), np.float32(math.sin(angle))
+        along = y[:, None] * cos - x[None, :] * sin
+        across = x[None, :] * cos + y[:, None] * sin
+        return np.asarray(along, dtype=np.float32), np.asarray(across, dtype=np.float32)
+
+
+def _exposed(light: NDArray[np.float32], noise: float, rng: np.random.Generator) -> Pixels:
+    grain = rng.normal(0, noise, (*light.shape[:2], 3)) if noise > 0 else 0.0
+    shaped = light if light.ndim == 3 else light[..., None]  # noqa: PLR2004 - height, width, channels
+    return np.asarray(np.clip(np.rint(shaped + grain), 0, 255), dtype=np.uint8)

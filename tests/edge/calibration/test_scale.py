@@ -1,0 +1,147 @@
+"""The scale of a stage micrometer drawn with a known pitch, and the pictures that tell none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.calibration.scale import Scale, measure_scale
+from edge.calibration.testing import Micrometer
+from edge.camera.image_file import read_image
+from edge.errors import CalibrationError
+from edge.frame import Pixels
+
+PITCH_UM = 10.0
+SEEDS = 12
+
+
+def drawn(seed: int) -> Micrometer:
+    """A micrometer under an objective of 10x to 100x, turned, blurred, noisy, lit and ruled unevenly."""
+    rng = np.random.default_rng(seed)
+    pitch_px = float(np.exp(rng.uniform(np.log(10), np.log(80))))
+    return Micrometer(
+        width_px=480,
+        height_px=360,
+        pitch_px=pitch_px,
+        angle_deg=float(rng.uniform(-90, 90)),
+        blur_px=float(rng.uniform(0.3, min(2.5, 0.1 * pitch_px))),
+        noise=float(rng.uniform(0, 8)),
+        gradient=float(rng.uniform(0, 0.5)),
+        uneven=float(rng.uniform(0, 0.01)),
+        line_share=float(rng.uniform(0.1, 0.35)),
+        short_share=float(rng.uniform(0.5, 0.9)),
+        bright=bool(rng.random() < 0.2),
+    )
+
+
+def refusal(picture: Pixels) -> str:
+    with pytest.raises(CalibrationError) as caught:
+        measure_scale(picture, pitch_um=PITCH_UM)
+    assert caught.value.remedy
+    return caught.value.fault
+
+
+@pytest.fixture(scope="module")
+def measured() -> list[tuple[Micrometer, Scale]]:
+    scenes = [drawn(seed) for seed in range(SEEDS)]
+    return [
+        (scene, measure_scale(scene.render(seed), pitch_um=PITCH_UM)) for seed, scene in enumerate(scenes)
+    ]
+
+
+def test_the_scale_is_right_to_half_a_percent(measured: list[tuple[Micrometer, Scale]]) -> None:
+    errors = [abs(scale.um_per_px * scene.pitch_px / PITCH_UM - 1) for scene, scale in measured]
+    assert max(errors) < 0.005
+    assert float(np.median(errors)) < 0.001
+
+
+def test_the_interval_holds_the_true_scale_as_often_as_it_says(
+    measured: list[tuple[Micrometer, Scale]],
+) -> None:
+    held = sum(scale.low <= PITCH_UM / scene.pitch_px <= scale.high for scene, scale in measured)
+    assert held >= SEEDS - 3
+    assert all(scale.low < scale.um_per_px < scale.high for _, scale in measured)
+    assert all(scale.high / scale.low < 1.03 for _, scale in measured)
+
+
+def test_the_angle_is_found(measured: list[tuple[Micrometer, Scale]]) -> None:
+    for scene, scale in measured:
+        off = (scale.angle_deg - scene.angle_deg + 90) % 180 - 90
+        assert abs(off) < 0.5
+
+
+def test_four_lines_under_a_strong_objective_are_enough() -> None:
+    scene = Micrometer(pitch_px=125.0, angle_deg=3.0)
+    scale = measure_scale(scene.render(5), pitch_um=PITCH_UM)
+    assert scale.um_per_px == pytest.approx(0.08, rel=0.005)
+    assert 4 <= scale.lines <= 6
+
+
+def test_a_pitch_that_is_none_is_a_fault_of_the_caller() -> None:
+    with pytest.raises(ValueError, match="pitch"):
+        measure_scale(np.zeros((100, 100, 3), dtype=np.uint8), pitch_um=0)
+
+
+def test_a_picture_without_lines_is_refused() -> None:
+    rng = np.random.default_rng(1)
+    blank = np.full((480, 640, 3), 200, dtype=np.uint8)
+    noise = np.clip(200 + rng.normal(0, 5, blank.shape), 0, 255).astype(np.uint8)
+    slope = np.broadcast_to(np.linspace(90, 230, 640)[None, :, None], blank.shape).astype(np.uint8)
+    for picture in (blank, noise, slope):
+        assert "not clear" in refusal(picture)
+    assert "no lines in one direction" in refusal(noise)
+
+
+@pytest.mark.parametrize("lines", [1, 2, 3])
+def test_too_few_lines_are_refused(lines: int) -> None:
+    assert "fewer than 4" in refusal(Micrometer(pitch_px=100, lines=lines, angle_deg=20).render(lines))
+
+
+@pytest.mark.parametrize("angle_deg", [0.0, 13.0])
+@pytest.mark.parametrize("pitch_px", [1.03, 1.07, 1.13, 1.9])
+def test_a_ruling_that_the_camera_aliases_is_refused(pitch_px: float, angle_deg: float) -> None:
+    refusal(Micrometer(pitch_px=pitch_px, angle_deg=angle_deg, blur_px=0.3, noise=1).render(1))
+
+
+def test_a_plain_wave_is_taken_for_moire_and_not_for_lines() -> None:
+    wave = 150 + 30 * np.cos(np.arange(640) * 2 * np.pi / 34)
+    picture = np.broadcast_to(wave[None, :, None], (480, 640, 3)).astype(np.uint8)
+    assert "moire" in refusal(picture)
+
+
+def test_a_ruling_too_fine_asks_for_a_coarser_one() -> None:
+    with pytest.raises(CalibrationError, match=r"5\.0 pixels apart") as caught:
+        measure_scale(Micrometer(pitch_px=5).render(1), pitch_um=PITCH_UM)
+    assert "coarser" in caught.value.remedy
+
+
+def test_lines_out_of_focus_are_refused() -> None:
+    assert "out of focus" in refusal(Micrometer(pitch_px=30, blur_px=9).render(1))
+
+
+def test_lines_that_are_not_evenly_ruled_are_refused() -> None:
+    assert "evenly" in refusal(Micrometer(pitch_px=30, uneven=0.12).render(1))
+
+
+def test_a_grid_and_two_rulings_over_one_another_are_refused() -> None:
+    upright = Micrometer(pitch_px=30).render(1)
+    assert "one direction" in refusal(np.minimum(upright, Micrometer(pitch_px=30, angle_deg=90).render(1)))
+    assert "evenly" in refusal(np.minimum(upright, Micrometer(pitch_px=33).render(1)))
+
+
+@pytest.mark.data
+def test_no_smear_is_taken_for_a_micrometer(data_dir: Path) -> None:
+    pictures = sorted((data_dir / "bccd" / "JPEGImages").glob("*.jpg"))[::25]
+    assert len(pictures) > 10
+    for picture in pictures:
+        refusal(read_image(picture))
+
+
+def test_a_ruling_seen_from_further_away_scales_with_it() -> None:
+    near = Micrometer(pitch_px=40, noise=2).render(3)
+    far = np.asarray(cv2.resize(near, (320, 240), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    whole, half = (measure_scale(picture, pitch_um=PITCH_UM).um_per_px for picture in (near, far))
+    assert half == pytest.approx(2 * whole, rel=0.002)
