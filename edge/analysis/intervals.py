@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Final
 
 Z_95: Final = 1.959963984540054
@@ -12,7 +13,10 @@ Z_95: Final = 1.959963984540054
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A share with the limits of its two-sided 95% interval; 0 <= low <= share <= high <= 1."""
+    """A share with the limits of its two-sided interval, of 95% where nothing else is said.
+
+    0 <= low <= share <= high <= 1.
+    """
 
     share: float
     low: float
@@ -29,8 +33,8 @@ class BinaryErrors:
     cleared: int
 
 
-def wilson(count: int, total: int) -> Interval:
-    """Wilson's score interval for ``count`` of ``total``; of nothing, the whole of [0, 1].
+def wilson(count: int, total: int, *, level: float = 0.95) -> Interval:
+    """Wilson's score interval of that level for ``count`` of ``total``; of nothing, the whole of [0, 1].
 
     Source: E. B. Wilson, JASA 22 (1927) 209. Raises ValueError for a count outside of 0..total.
     """
@@ -39,9 +43,10 @@ def wilson(count: int, total: int) -> Interval:
     if total == 0:
         return Interval(share=0.0, low=0.0, high=1.0)
     share = count / total
-    z_squared = Z_95 * Z_95
+    z = Z_95 if level == 0.95 else NormalDist().inv_cdf((1 + level) / 2)  # noqa: PLR2004
+    z_squared = z * z
     centre = (share + z_squared / (2 * total)) / (1 + z_squared / total)
-    half = (Z_95 / (1 + z_squared / total)) * math.sqrt(
+    half = (z / (1 + z_squared / total)) * math.sqrt(
         share * (1 - share) / total + z_squared / (4 * total * total)
     )
     # At the ends the formula is exact but for rounding: the limit must not cross the share itself.

@@ -135,17 +135,6 @@ class StopAdvice(Message):
     level: Share | None = None
 
 
-class Coverage(Message):
-    """How much of the smear the slide's fields have shown: its area where the scale is known, and in frames.
-
-    ``islands`` are the pieces of ground whose places to each other are not known.
-    """
-
-    area_mm2: Annotated[float, Field(ge=0)] | None = None
-    frames: Annotated[float, Field(ge=0)]
-    islands: Count = 1
-
-
 class CoveredGround(Message):
     """How much of the smear the fields of a slide have shown, each place once.
 
@@ -162,8 +151,8 @@ class CoveredGround(Message):
 class SlideRecord(Message):
     """The state of a slide session: its differential so far, or at its close.
 
-    ``slide`` is what ``identity`` says: the accession id's pseudonym, the id itself, or a name that the station
-    gave. ``resumed`` counts how often the session went on after the station had stopped. ``artefacts`` are
+    ``slide`` is what ``identity`` says: the accession id's pseudonym, the id itself, or a name given by the
+    station. ``resumed`` counts how often the session went on after the station had stopped. ``artefacts`` are
     objects that a person named so, ``unclassified`` those that a person could not name either; doubtful cells
     and those out of distribution are the network's own. None of the four stands under a class.
     """
@@ -186,8 +175,7 @@ class SlideRecord(Message):
     artefacts: Count = 0
     unclassified: Count = 0
     resumed: Count = 0
-    closed_because: Literal["order", "next_slide", "bundle_changed"] | None = None
-    coverage: Coverage | None = None
+    closed_because: Literal["order", "next_slide", "bundle_changed", "damaged"] | None = None
     ground: CoveredGround | None = None
 
 

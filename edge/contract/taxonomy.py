@@ -8,6 +8,16 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
+DOUBTFUL: Final = "doubtful"
+"""The network's answer where it is not sure enough of any class."""
+OUT_OF_DISTRIBUTION: Final = "out_of_distribution"
+"""The network's answer for what is unlike everything it was trained on."""
+ARTEFACT: Final = "artefact"
+"""A person's answer for what is no cell to be named: a smudge, a precipitate of the stain, a crushed cell."""
+UNCLASSIFIED: Final = "unclassified"
+"""A person's answer for a cell that cannot be named."""
+PERSONS_ANSWERS: Final = (ARTEFACT, UNCLASSIFIED)
+
 
 class ObjectKind(str, Enum):
     """What a detector finds in a field."""
@@ -22,8 +32,8 @@ class ClassSet:
     """A closed vocabulary of cell classes that belong to one question.
 
     A bundle's classifier answers an ordered subset of one set. ``blasts`` are the classes whose share is
-    reported as the blast share. A class set holds what a cell can be; "unclassified" and "artefact" are
-    answers of a person or a gate, not classes of a network.
+    reported as the blast share. A class set holds what a cell can be; ``DOUBTFUL``, ``OUT_OF_DISTRIBUTION``,
+    ``ARTEFACT`` and ``UNCLASSIFIED`` are answers as well, but no classes: nothing counts under them.
     """
 
     name: str

@@ -11,7 +11,8 @@ import cv2
 
 from edge.contract.records import SlideRecord
 from edge.contract.status import HealthRecord
-from edge.daemon.slide_desk import CountedField, SlideDesk
+from edge.daemon.slide_desk import SlideDesk
+from edge.daemon.slide_journal import CountedField
 from edge.frame import Frame, Pixels
 from edge.web.view import (
     DOUBTFUL,

@@ -1,26 +1,44 @@
-"""One slide at a time: opens, counts and closes it, and nothing counts that is not on the disk."""
+"""One slide at a time: opens, counts, pauses and closes it, and nothing counts that is not on the disk."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from edge.analysis.cells import Cell
+from edge.analysis.differential import BLAST_THRESHOLDS, Differentials
 from edge.analysis.gates import Accepted
-from edge.analysis.session import SlideSession
+from edge.analysis.session import SlideSession, Step, Tally, group_of
+from edge.analysis.stop_rule import StopRule
 from edge.contract.manifest import Classifier
 from edge.contract.message import Key, SlideName, Stamp
-from edge.contract.records import CameraState, DurableRecord, FieldRecord, SlideRecord
+from edge.contract.records import CoveredGround, SlideRecord
+from edge.daemon.kept_slide import (
+    Identity,
+    KeptSlide,
+    SlideHead,
+    read_kept,
+    values_of_head,
+    values_of_step,
+)
+from edge.daemon.slide_journal import CountedField, Journal, OnMap, Origin, SlideJournal
+from edge.daemon.slide_state import Ending, SlideState
 from edge.errors import LeukoscopeError, StorageError
 from edge.frame import Frame
+from edge.slide_identity import PlainNames, SlideNames
 
 _log = logging.getLogger(__name__)
+
+NO_SLIDE: Final = "no_slide_open"
+SLIDE_PAUSED: Final = "slide_paused"
+
+ScanOutcome = Literal["opened", "same", "ask"]
 
 _SLIDE_NAME: Final[TypeAdapter[str]] = TypeAdapter(SlideName)
 
@@ -31,36 +49,39 @@ class SlideError(LeukoscopeError):
     exit_code = 64  # EX_USAGE
 
 
-class Journal(Protocol):
-    """Where records become durable; the outbox fits it."""
-
-    def append(self, build: Callable[[Key], DurableRecord]) -> Key:
-        """Store the record that ``build`` makes for the next key; durable on return, or StorageError."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
-class Origin:
-    """What every record of this station's run says of where it comes from."""
+class CountRules:
+    """What the laboratory wants of a count. ``stop`` holds the target where the opening gives none."""
 
-    site: str
-    software: str
-    bundle: str
+    stop: StopRule = field(default_factory=lambda: StopRule(target_cells=100))
+    blast_thresholds: tuple[float, ...] = BLAST_THRESHOLDS
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class CountedField:
-    """A field whose record is on the disk."""
+@dataclass(kw_only=True)
+class _OpenSlide:
+    head: SlideHead
+    session: SlideSession
+    differentials: Differentials
+    ground: CoveredGround | None
 
-    key: Key
-    slide: str
-    number: int
-    frame: Frame
-    cells: tuple[Cell, ...]
+    def state_at(self, stamp: Stamp, *, ending: Ending | None = None) -> SlideState:
+        return SlideState(
+            stamp=stamp.model_copy(update={"bundle": self.head.bundle}),
+            head=self.head,
+            tally=self.session.tally,
+            ground=self.ground,
+            differentials=self.differentials,
+            rule=self.session.rule,
+            ending=ending,
+        )
 
 
 class SlideDesk:
-    """Keeps the slide session. Its methods may be called from any thread; ``latest`` never waits."""
+    """Keeps the slide session. Its methods may be called from any thread; its properties never wait.
+
+    An accession id is known here and on the page alone: records, kept values, logs and faults have the name
+    that ``names`` gives it.
+    """
 
     def __init__(
         self,
@@ -70,53 +91,121 @@ class SlideDesk:
         classifier: Classifier,
         record_every_fields: int,
         now: Callable[[], datetime],
+        rules: CountRules | None = None,
+        names: SlideNames | None = None,
     ) -> None:
-        self._journal = journal
-        self._origin = origin
+        self._journal = SlideJournal(journal=journal, origin=origin, now=now)
+        self._bundle = origin.bundle
         self._classifier = classifier
         self._record_every_fields = record_every_fields
+        self._rules = rules or CountRules()
+        self._names = names or PlainNames()
         self._now = now
         self._lock = threading.Lock()
-        self._session: SlideSession | None = None
-        self.latest: SlideRecord | None = None
-        """The state of the slide that is open, or was last; replaced as a whole at each change."""
+        self._slide: _OpenSlide | None = None
+        self._state: SlideState | None = None
+        self.accession: str | None = None
+        """The accession id of the slide in ``latest``; None where this run was not told it."""
         self.opened = 0
         """How many slides were opened: a change tells that what was counted may be counted again."""
+        self.kept_map: Mapping[str, bytes] = {}
+        """What the slide map had kept of a slide that this run goes on with; empty for one that is new."""
+        self.notice = ""
+        """What a person should know of a slide that an earlier run left; empty after the next order."""
+
+    @property
+    def latest(self) -> SlideRecord | None:
+        """The state of the slide that is open, or was last."""
+        state = self._state
+        return None if state is None else state.record
 
     @property
     def is_open(self) -> bool:
-        """Whether fields are being counted."""
-        return self._session is not None
+        """Whether a slide is open, paused or not."""
+        return self._slide is not None
+
+    @property
+    def not_counting(self) -> str | None:
+        """Why good frames are not counted now: ``NO_SLIDE``, ``SLIDE_PAUSED``; None where they are."""
+        slide = self._slide
+        if slide is None:
+            return NO_SLIDE
+        return SLIDE_PAUSED if slide.head.paused else None
 
     @property
     def counted_cells(self) -> int:
-        """How many cells the open slide has; 0 where none is open."""
-        latest = self.latest
-        return sum(latest.objects.values()) if self.is_open and latest is not None else 0
+        """How many objects the open slide has; 0 where none is open."""
+        slide = self._slide
+        return 0 if slide is None else sum(slide.session.tally.objects.values())
 
-    def open(self, slide: str | None) -> str:
-        """Begin a slide, closing the one before; named after the time where ``slide`` is None.
+    def stamp(self, key: Key) -> Stamp:
+        """What a record that is made now under ``key`` says of where it comes from."""
+        return self._journal.stamp(key)
 
-        Gives its name. Raises SlideError for a name that cannot be one, StorageError where the opening
-        cannot be recorded: nothing is open then.
+    def open(self, accession: str | None, *, target_cells: int | None = None) -> str:
+        """Begin a slide, closing another; named after the time where there is no ``accession``.
+
+        The slide that is open under this accession id goes on, from a pause too. Gives the name that records
+        have. Raises SlideError for an id that cannot be one, SlideKeyError where it cannot be hidden,
+        StorageError where the opening cannot be recorded: nothing is open then.
         """
         with self._lock:
-            opened_at = self._now()
-            name = _checked(slide) if slide else opened_at.strftime("slide-%Y%m%d-%H%M%S-%f")[:-3]
-            if self._session is not None:
-                self._close()
-            session = SlideSession(slide=name, opened_at=opened_at, classifier=self._classifier)
-            self._record(session, "open")
-            self._session = session
-            self.opened += 1
-            return name
+            return self._open(accession, target_cells)
+
+    def scan(self, accession: str) -> ScanOutcome:
+        """A barcode was read: its slide was ``opened``, or is the ``same``, or ``ask``: another has fields.
+
+        Where it says ``ask``, nothing is done. Raises what ``open`` raises.
+        """
+        with self._lock:
+            slide = self._slide
+            name = self._names.recorded(_checked(accession)).name
+            same = slide is not None and slide.head.slide == name
+            if slide is not None and not same and slide.session.tally.fields:
+                return "ask"
+            self._open(accession, None)
+            return "same" if same else "opened"
+
+    def pause(self) -> None:
+        """Count no more frames until ``resume``; fields under way still count.
+
+        Raises SlideError when none is open or it is paused, StorageError when it goes on.
+        """
+        with self._lock:
+            slide = self._require()
+            if slide.head.paused:
+                raise SlideError("The slide is paused already.", remedy="Resume or close it.")
+            self._write_head(slide, {"paused": True})
+
+    def resume(self) -> None:
+        """Count again. Raises SlideError when none is open or it is not paused, StorageError."""
+        with self._lock:
+            slide = self._require()
+            if not slide.head.paused:
+                raise SlideError("The slide is not paused.", remedy="It counts already.")
+            self._write_head(slide, {"paused": False})
 
     def close(self) -> None:
         """End the open slide. Raises SlideError when none is open, StorageError when it stays open."""
         with self._lock:
-            if self._session is None:
-                raise SlideError("No slide is open.", remedy="Open one first.")
-            self._close()
+            self._close(self._require(), "order")
+
+    def go_on(self) -> bool:
+        """Go on with the slide that an earlier run left open; whether there is one.
+
+        One with fields of another bundle is closed as it stands: a differential is that of one bundle. So is
+        one of which a damaged outbox has lost a part. ``notice`` says so. Raises StorageError.
+        """
+        with self._lock:
+            values = self._journal.kept()
+            if not values:
+                return False
+            kept = read_kept(values)
+            if kept is None:
+                self._journal.forget()
+                self._note("A slide was open, but what was kept of it is damaged: it cannot go on.")
+                return False
+            return self._take_up(kept)
 
     def count(
         self,
@@ -126,88 +215,183 @@ class SlideDesk:
         *,
         slide_number: int,
         analysis_ms: float,
+        on_map: OnMap | None = None,
     ) -> CountedField | None:
         """Record a field and count its cells; None where its slide (by ``opened``) is open no more.
 
         Raises StorageError where the record is not on the disk: its cells are not counted then.
         """
         with self._lock:
-            session = self._session
-            if session is None or slide_number != self.opened:
+            slide = self._slide
+            if slide is None or slide_number != self.opened:
                 return None
-            number = session.fields + 1
+            told = on_map or OnMap()
+            withdrawn = told.place.withdrawn_cells if told.place else ()
+            step = slide.session.after_field(cells, withdrawn=withdrawn)
+            field = self._journal.field(
+                slide.head,
+                step,
+                frame=frame,
+                accepted=accepted,
+                cells=cells,
+                analysis_ms=analysis_ms,
+                on_map=told,
+            )
+            slide.ground = told.ground or slide.ground
+            self._take(slide, step, field.key)
+            if step.tally.fields % self._record_every_fields == 0:
+                self._record_summary(slide)
+            return field
 
-            def build(key: Key) -> FieldRecord:
-                return FieldRecord(
-                    stamp=self.stamp(key),
-                    slide=session.slide,
-                    field=number,
-                    source=frame.source,
-                    captured_at=frame.captured_at,
-                    width_px=frame.width_px,
-                    height_px=frame.height_px,
-                    um_per_px=frame.um_per_px,
-                    stage_um=frame.stage_um,
-                    camera=_camera_state(frame),
-                    focus=round(accepted.focus, 4),
-                    cells=tuple(cell.result() for cell in cells),
-                    analysis_ms=round(analysis_ms, 2),
-                )
+    def judge(self, field: CountedField, index: int, verdict: str | None) -> None:
+        """Note a person's verdict on a cell of the open slide: one of ``PERSONS_ANSWERS``, out of its class.
 
-            key = self._journal.append(build)
-            session.add(cells)
-            self.latest = session.record(self.stamp(key), state="open")
-            if number % self._record_every_fields == 0:
-                self._record_summary(session)
-            return CountedField(key=key, slide=session.slide, number=number, frame=frame, cells=tuple(cells))
+        None lets the network's answer stand again. Raises SlideError where the cell is not of this slide, or
+        none that is named; StorageError.
+        """
+        with self._lock:
+            slide = self._require()
+            cell = field.cells[index]
+            if slide.head.slide != field.slide or cell.naming is None:
+                raise SlideError("This cell is not of the open slide.", remedy="Review it in the collector.")
+            name = f"{field.key.boot}-{field.key.sequence}-{index}"
+            step = slide.session.after_verdict(
+                name if cell.number is None else str(cell.number), machine=group_of(cell), verdict=verdict
+            )
+            key = self._journal.verdict(
+                field, index, step, machine_class=cell.naming.cell_class, verdict=verdict
+            )
+            self._take(slide, step, key)
 
-    def stamp(self, key: Key) -> Stamp:
-        """What a record that is made now under ``key`` says of where it comes from."""
-        return Stamp(
-            site=self._origin.site,
-            key=key,
-            recorded_at=self._now(),
-            software=self._origin.software,
-            bundle=self._origin.bundle,
+    # Below here the lock is held.
+
+    def _require(self) -> _OpenSlide:
+        if self._slide is None:
+            raise SlideError("No slide is open.", remedy="Open one first.")
+        return self._slide
+
+    def _open(self, accession: str | None, target_cells: int | None) -> str:
+        opened_at = self._now()
+        name = opened_at.strftime("slide-%Y%m%d-%H%M%S-%f")[:-3]
+        identity: Identity = "given"
+        if accession:
+            recorded = self._names.recorded(_checked(accession))
+            name, identity = recorded.name, recorded.identity
+        if self._slide is not None and self._slide.head.slide == name:
+            if self._slide.head.paused:
+                self._write_head(self._slide, {"paused": False})
+            self.accession = accession
+            return name
+        if self._slide is not None:
+            self._close(self._slide, "next_slide")
+        head = self._head(
+            slide=name,
+            identity=identity,
+            opened_at=opened_at,
+            target_cells=target_cells or self._rules.stop.target_cells,
+        )
+        slide = self._slide_of(KeptSlide(head=head, tally=Tally(), cells={}))
+        nothing_yet = values_of_step(Step(tally=slide.session.tally, cells={}))
+        self._state = self._journal.state(slide.state_at, keep=values_of_head(head) | nothing_yet)
+        self._begin(slide, accession)
+        return name
+
+    def _head(self, *, slide: str, identity: Identity, opened_at: datetime, target_cells: int) -> SlideHead:
+        return SlideHead(
+            slide=slide,
+            identity=identity,
+            opened_at=opened_at,
+            target_cells=target_cells,
+            bundle=self._bundle,
+            confusion=self._classifier.confusion,
+            blasts=self._classifier.vocabulary.blasts,
         )
 
-    def _close(self) -> None:
-        if self._session is not None:
-            self._record(self._session, "closed")
-            self._session = None
+    def _slide_of(self, kept: KeptSlide) -> _OpenSlide:
+        differentials = Differentials(
+            confusion=kept.head.confusion,
+            blasts=kept.head.blasts,
+            blast_thresholds=self._rules.blast_thresholds,
+        )
+        return _OpenSlide(
+            head=kept.head,
+            differentials=differentials,
+            session=SlideSession(
+                differentials=differentials,
+                rule=replace(self._rules.stop, target_cells=kept.head.target_cells),
+                tally=kept.tally,
+                cells=kept.cells,
+            ),
+            ground=kept.ground,
+        )
 
-    def _record_summary(self, session: SlideSession) -> None:
+    def _begin(
+        self, slide: _OpenSlide, accession: str | None, *, kept_map: Mapping[str, bytes] | None = None
+    ) -> None:
+        self._slide = slide
+        self.accession = accession
+        self.kept_map = kept_map or {}
+        self.opened += 1
+
+    def _take_up(self, kept: KeptSlide) -> bool:
+        of_here = kept.head.bundle == self._bundle
+        if (kept.tally.fields and not of_here) or not kept.whole:
+            self._close(self._slide_of(kept), "damaged" if of_here else "bundle_changed")
+            why = "a part of it was lost with a damaged outbox" if of_here else "another bundle counts now"
+            self._note(
+                f"The slide {kept.head.slide}, which was open, is closed with "
+                f"{kept.tally.fields} fields: {why}."
+            )
+            return False
+        here = self._head(
+            slide=kept.head.slide,
+            identity=kept.head.identity,
+            opened_at=kept.head.opened_at,
+            target_cells=kept.head.target_cells,
+        )
+        head = here.model_copy(update={"paused": kept.head.paused, "resumed": kept.head.resumed + 1})
+        slide = self._slide_of(replace(kept, head=head))
+        self._state = self._journal.state(slide.state_at, keep=values_of_head(head))
+        self._begin(slide, None, kept_map=kept.slide_map)
+        _log.info("slide %s goes on with %d fields", head.slide, kept.tally.fields)
+        return True
+
+    def _write_head(self, slide: _OpenSlide, change: Mapping[str, object]) -> None:
+        head = slide.head.model_copy(update=change)
+        changed = replace(slide, head=head)
+        self._state = self._journal.state(changed.state_at, keep=values_of_head(head))
+        self._slide = changed
+        self.notice = ""
+
+    def _take(self, slide: _OpenSlide, step: Step, key: Key) -> None:
+        slide.session.take(step)
+        self._state = slide.state_at(self.stamp(key))
+
+    def _close(self, slide: _OpenSlide, ending: Ending) -> None:
+        self._state = self._journal.state(
+            lambda stamp: slide.state_at(stamp, ending=ending), keep=dict.fromkeys(self._journal.kept())
+        )
+        self._slide = None
+        self.notice = ""
+
+    def _record_summary(self, slide: _OpenSlide) -> None:
         """Record the open slide's state; where that fails, the fields that it sums up are safe already."""
         try:
-            self._record(session, "open")
+            self._state = self._journal.state(slide.state_at)
         except StorageError as error:
-            _log.warning("the state of slide %s is not recorded: %s", session.slide, error)
+            _log.warning("the state of slide %s is not recorded: %s", slide.head.slide, error)
 
-    def _record(self, session: SlideSession, state: Literal["open", "closed"]) -> None:
-        recorded: list[SlideRecord] = []
-
-        def build(key: Key) -> SlideRecord:
-            recorded.append(session.record(self.stamp(key), state=state))
-            return recorded[-1]
-
-        self._journal.append(build)
-        self.latest = recorded[-1]
+    def _note(self, notice: str) -> None:
+        self.notice = notice
+        _log.warning("%s", notice)
 
 
-def _checked(name: str) -> str:
+def _checked(accession: str) -> str:
     try:
-        return _SLIDE_NAME.validate_python(name)
+        return _SLIDE_NAME.validate_python(accession)
     except ValidationError as error:
+        # The id itself is not repeated: this goes into logs, and over the network.
         raise SlideError(
-            f"{name[:80]!r} cannot name a slide.", remedy="Use 1 to 64 characters without control characters."
+            f"An accession id of {len(accession)} characters like this cannot name a slide.",
+            remedy="Use 1 to 64 characters without control characters.",
         ) from error
-
-
-def _camera_state(frame: Frame) -> CameraState | None:
-    told = CameraState(
-        exposure_us=frame.exposure_us,
-        gain=frame.gain,
-        colour_gains=frame.colour_gains,
-        colour_temperature_k=frame.colour_temperature_k,
-    )
-    return None if told == CameraState() else told
