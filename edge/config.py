@@ -75,6 +75,18 @@ class SlideSettings(_Part):
     ] = True
 
 
+class SupervisionSettings(_Part):
+    """When a part of the station counts as stuck, and how often it is begun anew."""
+
+    stuck_after_s: Annotated[
+        float, Field(ge=0.5, le=300, description="seconds without progress after which a part is stuck")
+    ] = 10.0
+    restarts: Annotated[
+        int, Field(ge=0, le=100, description="how often a part is begun anew before the station does without")
+    ] = 5
+    within_s: Annotated[float, Field(gt=0, description="seconds in which that many restarts may fall")] = 60.0
+
+
 class StationConfig(_Part):
     """The whole of ``station.toml``."""
 
@@ -93,6 +105,7 @@ class StationConfig(_Part):
     outbox: OutboxLimits = OutboxLimits()
     mqtt: Annotated[MqttSettings | None, Field(description="left out: results stay in the outbox")] = None
     page: PageSettings = PageSettings()
+    supervision: SupervisionSettings = SupervisionSettings()
     update: Annotated[UpdateSettings | None, Field(description="left out: no updates")] = None
 
     @property

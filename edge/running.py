@@ -16,6 +16,7 @@ from typing import Final
 from edge.bundle import open_bundle, starter_bundle
 from edge.camera.settings import open_camera
 from edge.config import StationConfig
+from edge.engine.choice import PrecisionChoice
 from edge.errors import EngineError, StorageError
 from edge.networks import Networks, open_networks
 from edge.outbox.store import Outbox
@@ -69,7 +70,8 @@ def open_station(config: StationConfig) -> Iterator[Station]:
                 opening=opening,
                 room=room,
                 outbox=outbox,
-                camera=open_camera(config.camera),
+                open_camera=lambda: open_camera(config.camera),
+                open_networks_anew=lambda: _networks(config, opening, networks.choice.precision),
                 watchdog=watchdog,
                 now=lambda: datetime.now(timezone.utc),
                 monotonic_s=time.monotonic,
@@ -86,11 +88,11 @@ def _open_networks(
     """
     if room is None:
         opening = Opening(bundle=open_bundle(config.bundle or starter_bundle()))
-        return opening, stack.enter_context(_networks(config, opening))
+        return opening, stack.enter_context(_networks(config, opening, config.engine.precision))
     while True:
         opening = room.serving.recover()
         try:
-            return opening, stack.enter_context(_networks(config, opening))
+            return opening, stack.enter_context(_networks(config, opening, config.engine.precision))
         except EngineError as error:
             if opening.on_trial is None:
                 raise
@@ -98,11 +100,13 @@ def _open_networks(
             room.serving.observe(Figures.failed(str(error)))
 
 
-def _networks(config: StationConfig, opening: Opening) -> AbstractContextManager[Networks]:
+def _networks(
+    config: StationConfig, opening: Opening, precision: PrecisionChoice
+) -> AbstractContextManager[Networks]:
     return open_networks(
         opening.bundle,
         threads=config.engine.threads,
-        precision=config.engine.precision,
+        precision=precision,
         engines=config.engines_dir,
     )
 
@@ -112,8 +116,8 @@ def run_station(config: StationConfig, *, exit_when_finished: bool) -> None:
 
     Where an update has another bundle opened, the station begins anew in this process.
 
-    Raises what ``open_station`` raises and, where the end of the replay is waited for, the CameraError that
-    ended it early.
+    Raises what ``open_station`` raises and, where the end of the replay is waited for, the error that ended
+    it early.
     """
     with told_to_stop() as stopping:
         while not stopping.is_set():
@@ -132,8 +136,8 @@ def _run_once(config: StationConfig, stopping: threading.Event, *, exit_when_fin
                 return station.restart
             if exit_when_finished and station.finished:
                 station.close_slide()
-                if station.camera_failure is not None:
-                    raise station.camera_failure
+                if station.failure is not None:
+                    raise station.failure
                 if config.mqtt is not None and not station.wait_until_delivered(stopping, _DELIVERY_S):
                     _log.warning("not everything was delivered; it stays in the outbox for the next run")
                 return ""

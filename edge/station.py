@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from importlib.metadata import version
 from types import TracebackType
@@ -15,26 +16,30 @@ from typing_extensions import Self
 from edge.analysis.cells import Cell
 from edge.analysis.gates import Gates
 from edge.camera.protocol import Camera
-from edge.camera.reconnecting import Reconnecting
 from edge.config import StationConfig
 from edge.contract.orders import Command
 from edge.contract.status import HealthRecord, StateRecord
-from edge.daemon.capture import CAPTURE, Capture
+from edge.daemon.capture import Capture
 from edge.daemon.engine_builder import EngineBuilder
+from edge.daemon.engine_sessions import EngineSessions
 from edge.daemon.handover import Handover
 from edge.daemon.health import BrokerState, Health, OutboxFigures
-from edge.daemon.observer import STAGES, Observer
+from edge.daemon.observer import COUNTING, Observer
 from edge.daemon.page_view import PageView
 from edge.daemon.problems import Problems
-from edge.daemon.slide_desk import Origin, SlideDesk, SlideError
+from edge.daemon.publishing import publishing_by
+from edge.daemon.slide_desk import SlideDesk, SlideError
+from edge.daemon.slide_journal import Origin
+from edge.daemon.station_parts import PAGE, station_parts
+from edge.daemon.supervision import Supervisor
+from edge.daemon.supervision_rules import Patience
 from edge.daemon.timing import StageClock
 from edge.daemon.updates import RecordedReports, Updates
 from edge.engine.golden import check_golden
 from edge.engine.runtimes import ONNX_RUNTIME
-from edge.errors import CameraError, ConfigError, StorageError
+from edge.errors import ConfigError, EngineError, LeukoscopeError, StorageError
 from edge.frame import Frame
 from edge.networks import Networks, prepare_networks
-from edge.outbox.publisher import Publisher
 from edge.outbox.store import Outbox
 from edge.update.serving import Opening
 from edge.update.trial import TrialWatch
@@ -49,8 +54,6 @@ SOFTWARE: Final = f"leukoscope {version('leukoscope')}"
 FRAMES_WAITING: Final = 2
 """Between camera and analysis: one to work on next, one in reserve; more would only grow stale."""
 HEALTH_EVERY_S: Final = 10.0
-STUCK_AFTER_S: Final = 30.0
-"""A stage without progress for so long is stuck: the watchdog is no longer fed, and systemd restarts."""
 _STOP_S: Final = 5.0
 _ANEW_S: Final = 300.0
 """What the unit allows a start (``TimeoutStartSec=``): engines are loaded and the golden set is run."""
@@ -67,7 +70,8 @@ class Station:
         opening: Opening,
         room: UpdateRoom | None,
         outbox: Outbox,
-        camera: Camera,
+        open_camera: Callable[[], Camera],
+        open_networks_anew: Callable[[], AbstractContextManager[Networks]],
         watchdog: Watchdog,
         now: Callable[[], datetime],
         monotonic_s: Callable[[], float],
@@ -76,7 +80,6 @@ class Station:
         self._shadow = None if room is None else room.shadow()
         self._config = config
         self._outbox = outbox
-        self._camera = camera
         self._watchdog = watchdog
         self._monotonic_s = monotonic_s
         self._health_due_s = monotonic_s()
@@ -85,8 +88,10 @@ class Station:
 
         self.problems = Problems()
         self._clock = StageClock(monotonic_s=monotonic_s)
+        camera = open_camera()
         self._frames = Handover[Frame](capacity=FRAMES_WAITING, live=camera.live)
-        self._capture = Capture(camera=camera, frames=self._frames, clock=self._clock)
+        self._capture = Capture(camera=camera, frames=self._frames, clock=self._clock, reopen=open_camera)
+        self._sessions = EngineSessions(networks=networks, open_anew=open_networks_anew)
         self.desk = SlideDesk(
             journal=outbox,
             origin=Origin(site=config.site, software=SOFTWARE, bundle=manifest.id),
@@ -110,7 +115,8 @@ class Station:
         self._observer = Observer(
             frames=self._frames,
             gates=Gates(config.gates, still_images=config.camera.separate_images),
-            analyzer=networks.analyzer,
+            analyzer=self._sessions,
+            reopen=self._sessions.reopen,
             desk=self.desk,
             clock=self._clock,
             problems=self.problems,
@@ -120,8 +126,8 @@ class Station:
             on_analysed=self._see_analysed,
             on_engine_error=watch.note_engine_error,
         )
-        self._publisher = (
-            Publisher(
+        self._publishing = (
+            publishing_by(
                 outbox=outbox,
                 settings=config.mqtt,
                 site=config.site,
@@ -136,7 +142,8 @@ class Station:
                     engine=engine,
                     engine_choice=networks.choice.reason,
                 ),
-                on_command=self.obey,
+                obey=self.obey,
+                clock=self._clock,
             )
             if config.mqtt is not None
             else None
@@ -156,7 +163,6 @@ class Station:
             boot=lambda: outbox.boot,
             state_dir=config.state_dir,
             capture=self._capture,
-            camera=camera,
             frames=self._frames,
             observer=self._observer,
             clock=self._clock,
@@ -199,9 +205,25 @@ class Station:
                 port=config.page.port,
                 names=config.page.names,
                 remote_control=config.page.remote_control,
+                on_progress=lambda: self._clock.passed(PAGE),
             )
             if config.page.enabled
             else None
+        )
+        self._supervisor = Supervisor(
+            parts=tuple(
+                station_parts(
+                    capture=self._capture,
+                    observer=self._observer,
+                    publishing=self._publishing,
+                    page=self._page,
+                    clock=self._clock,
+                    stuck_after_s=config.supervision.stuck_after_s,
+                )
+            ),
+            patience=Patience(restarts=config.supervision.restarts, within_s=config.supervision.within_s),
+            problems=self.problems,
+            monotonic_s=monotonic_s,
         )
 
     @property
@@ -225,8 +247,13 @@ class Station:
         return self._observer.finished.is_set()
 
     @property
-    def camera_failure(self) -> CameraError | None:
-        """Why the camera gave up; None while it gives frames, is away, or has come to its end."""
+    def failure(self) -> LeukoscopeError | None:
+        """Why frames are not all seen to: a camera or a stage that was given up; None where all is well."""
+        for part in (name for name in self._supervisor.degraded if name in COUNTING):
+            return EngineError(
+                f"The station went on without {part}: {self._supervisor.why_degraded(part)}.",
+                remedy="Look into the log, and run it again.",
+            )
         return self._capture.failure
 
     @property
@@ -254,8 +281,8 @@ class Station:
         try:
             if self._config.slide.open_at_start:
                 self.desk.open(None)
-            if self._publisher is not None:
-                self._publisher.start()
+            if self._publishing is not None:
+                self._publishing.start()
             self._observer.start()
             self._capture.start()
         except BaseException:
@@ -279,12 +306,12 @@ class Station:
     def tick(self) -> None:
         """What is to be done about once a second: tell systemd, tell the fleet, age the outbox."""
         self._tell("camera", "" if self._capture.failure is None else str(self._capture.failure))
-        if self._publisher is not None:
-            ended = "" if self._publisher.running else "Publishing has ended by a fault: restart the station."
-            self._tell("broker", ended or self._publisher.status.problem)
+        if self._publishing is not None:
+            self._tell("broker", self._publishing.status.problem)
         if self._updates is not None:
             self._updates.tick()
-        if self._is_progressing():
+        self._supervisor.tick()
+        if not self._supervisor.beyond_mending:
             self._watchdog.alive(self._status())
         if self._monotonic_s() < self._health_due_s:
             return
@@ -293,8 +320,8 @@ class Station:
             self._outbox.enforce_limits()
         except StorageError as error:
             self.problems.raise_("outbox", str(error))
-        if self._publisher is not None:
-            self._publisher.publish_health(self.health())
+        if self._publishing is not None:
+            self._publishing.publish_health(self.health())
 
     def health(self) -> HealthRecord:
         """How the station fares now."""
@@ -311,8 +338,8 @@ class Station:
                 self._require_updates().look()
             elif command.command == "cancel_update":
                 self._require_updates().cancel()
-            elif self._publisher is not None:
-                self._publisher.publish_health(self.health())
+            elif self._publishing is not None:
+                self._publishing.publish_health(self.health())
         except (SlideError, StorageError, ConfigError) as error:
             _log.warning("command %s (%s): %s", command.id, command.command, error)
 
@@ -340,17 +367,16 @@ class Station:
         return self._updates
 
     def _stop(self) -> None:
-        if isinstance(self._camera, Reconnecting):
-            self._camera.interrupt()
         if not self._capture.stop(_STOP_S):
-            _log.warning("the camera %s does not let go of its thread", self._camera.name)
+            _log.warning("the camera %s does not let go of its thread", self._capture.camera.name)
         if not self._observer.stop(_STOP_S):
             _log.warning("the analysis does not come to an end")
+        self._sessions.close()
         if self._updates is not None:
             self._updates.stop(_STOP_S)
         self._engines.stop(_STOP_S)
-        if self._publisher is not None:
-            self._publisher.stop(_STOP_S)
+        if self._publishing is not None:
+            self._publishing.stop(_STOP_S)
         if self._page is not None:
             self._page.stop(_STOP_S)
 
@@ -360,24 +386,14 @@ class Station:
         else:
             self.problems.clear(subject)
 
-    def _is_progressing(self) -> bool:
-        silent_s = [self._clock.silent_s(stage) or 0.0 for stage in STAGES]
-        if max(silent_s) > STUCK_AFTER_S and not self.finished:
-            return False
-        capture_s = self._clock.silent_s(CAPTURE)
-        # A camera that is away makes no progress either, but a restart would not bring it back.
-        stuck = capture_s is not None and capture_s > STUCK_AFTER_S and self._camera.live
-        return not (stuck and self._health.camera_state == "streaming")
-
     def _status(self) -> str:
         health = self.health()
-        return f"camera {health.camera}, {health.fields} fields, {health.outbox_records} records to deliver"
+        without = "".join(f", without {part}" for part in self._supervisor.degraded)
+        return f"camera {health.camera}, {health.fields} fields, {health.outbox_records} to deliver{without}"
 
     def _outbox_figures(self) -> OutboxFigures:
         held = self._outbox.statistics()
         return OutboxFigures(records=held.records, size_bytes=held.size_bytes, discarded=held.discarded)
 
     def _broker_state(self) -> BrokerState:
-        if self._publisher is None:
-            return "off"
-        return self._publisher.status.broker
+        return "off" if self._publishing is None else self._publishing.broker

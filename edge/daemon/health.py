@@ -11,10 +11,8 @@ from typing import Literal
 
 import psutil
 
-from edge.camera.protocol import Camera
-from edge.camera.reconnecting import Reconnecting
 from edge.contract.status import HealthRecord
-from edge.daemon.capture import CameraState, Capture
+from edge.daemon.capture import Capture
 from edge.daemon.handover import Handover
 from edge.daemon.observer import Observer
 from edge.daemon.problems import Problems
@@ -44,7 +42,6 @@ class Health:
         boot: Callable[[], int],
         state_dir: Path,
         capture: Capture,
-        camera: Camera,
         frames: Handover[Frame],
         observer: Observer,
         clock: StageClock,
@@ -59,7 +56,6 @@ class Health:
         self._boot = boot
         self._state_dir = state_dir
         self._capture = capture
-        self._camera = camera
         self._frames = frames
         self._observer = observer
         self._clock = clock
@@ -80,7 +76,7 @@ class Health:
             boot=self._boot(),
             recorded_at=self._now(),
             uptime_s=round(self._monotonic_s() - self._started_s, 1),
-            camera=self.camera_state,
+            camera=self._capture.state,
             frames=self._capture.frames_read,
             frames_dropped=self._frames.dropped,
             fields=self._observer.fields,
@@ -95,13 +91,6 @@ class Health:
             broker=self._broker(),
             problems=self._problems.standing(),
         )
-
-    @property
-    def camera_state(self) -> CameraState:
-        """What the camera does now; one that reconnects by itself knows better than its reader."""
-        if isinstance(self._camera, Reconnecting):
-            return self._camera.state
-        return self._capture.state
 
     def _refusals(self) -> Mapping[str, int]:
         return dict(self._observer.refusals)

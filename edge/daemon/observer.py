@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from edge.analysis.cells import Cell
-from edge.analysis.field import FieldAnalyzer
 from edge.analysis.gates import Accepted, Gates, Refused
 from edge.contract.message import BoxPx
+from edge.daemon.engine_sessions import Analyzer
 from edge.daemon.handover import Handover
 from edge.daemon.problems import Problems
-from edge.daemon.slide_desk import CountedField, SlideDesk
+from edge.daemon.slide_desk import SlideDesk
+from edge.daemon.slide_journal import CountedField
 from edge.daemon.stage_worker import StageWork, StageWorker
 from edge.daemon.timing import StageClock
 from edge.errors import EngineError, StorageError
@@ -28,7 +29,8 @@ from edge.frame import Frame
 GATES: Final = "gates"
 ANALYSIS: Final = "analysis"
 SAVING: Final = "saving"
-STAGES: Final = (GATES, ANALYSIS, SAVING)
+COUNTING: Final = (GATES, ANALYSIS, SAVING)
+"""The stages without which nothing is counted."""
 FRAME_TO_RECORD: Final = "frame_to_record"
 NO_SLIDE: Final = "no_slide_open"
 """Counted beside the gates' reasons: the frame was good, but there was no slide to count it on."""
@@ -79,7 +81,8 @@ class Observer:
 
     A network that fails or a disk that is full loses the field, says so, and the next frame is tried: the
     station does not die of what a person can mend. The gates take a lost field back, so that it can be
-    counted when it is seen again.
+    counted when it is seen again. ``reopen`` opens the networks anew, for when they are stuck or fail again
+    and again; it may raise EngineError.
     """
 
     def __init__(
@@ -87,7 +90,7 @@ class Observer:
         *,
         frames: Handover[Frame],
         gates: Gates,
-        analyzer: FieldAnalyzer,
+        analyzer: Analyzer,
         desk: SlideDesk,
         clock: StageClock,
         problems: Problems,
@@ -96,7 +99,7 @@ class Observer:
         on_field: Callable[[CountedField], None],
         on_analysed: Callable[[Frame, Sequence[Cell], float], None],
         on_engine_error: Callable[[str], None],
-        reopen: Callable[[], FieldAnalyzer] | None = None,
+        reopen: Callable[[], None] = lambda: None,
     ) -> None:
         self._frames = frames
         self._gates = gates
@@ -251,8 +254,7 @@ class Observer:
 
     def _reopen_engines(self) -> None:
         """Other sessions of the same networks; those in a stuck thread's hands are left to it."""
-        if self._reopen is not None:
-            self._analyzer = self._reopen()
+        self._reopen()
         self._failed_in_a_row = 0
 
     def _save(self, analysed: _AnalysedField) -> None:

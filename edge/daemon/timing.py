@@ -45,6 +45,12 @@ class StageClock:
         with self._lock:
             self._progress[name] = self._monotonic_s()
 
+    def passed(self, name: str) -> None:
+        """Stamp the progress of a stage by a round of work that is not measured."""
+        with self._lock:
+            self._progress[name] = self._monotonic_s()
+            self._passes[name] += 1
+
     def silent_s(self, name: str) -> float | None:
         """How long since the stage last made progress; None before its first time."""
         with self._lock:
