@@ -13,6 +13,8 @@ RUNS := runs/starter
 QUANTIZED := runs/quantized
 # Counts up with every starter bundle: a station takes none that is older than its own.
 RELEASE ?= 3
+# Processes that run the suite, a file each at a time, in the order of the files: the longest come first.
+WORKERS ?= 2
 QUIET := --quiet --disable-pip-version-check
 COMPILE = uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
 
@@ -33,7 +35,7 @@ demo: $(DEMO_DONE) ## install the station alone and open its page on a generated
 	$(DEMO_ENV)/bin/leukoscope-edge demo $(ARGS)
 
 test: $(TEST_DONE) system-packages ## install everything and run the whole suite
-	$(BIN)/python -m pytest -m "not nightly"
+	$(BIN)/python -m pytest -m "not nightly" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 nightly: $(TEST_DONE) system-packages ## the long tests
 	$(BIN)/python -m pytest -m nightly

@@ -14,6 +14,10 @@ from trainer.run import RunDirectory
 from trainer.training import train
 
 PROCESS = REPOSITORY / "tests" / "trainer" / "scale" / "process.py"
+# Each process loads torch, which takes long where all processors are busy.
+WAIT_S = 500
+pytestmark = pytest.mark.timeout(WAIT_S + 60)
+
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
@@ -22,7 +26,7 @@ def started(*command: str) -> subprocess.CompletedProcess[str]:
         [str(part) for part in command],
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=WAIT_S,
         check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
     )
