@@ -20,7 +20,7 @@ class Frame:
     ``um_per_px`` and ``stage_um`` (x, y of the frame's top left corner on the smear plane) are None where
     the camera cannot know them. So are ``exposure_us``, ``gain`` (in the camera's own measure),
     ``colour_gains`` (red, blue) and ``colour_temperature_k``: what the camera says that it did, not what it
-    was asked.
+    was asked. ``calibration`` is the digest of the calibration that corrected the pixels, None before any.
     """
 
     pixels: Pixels
@@ -34,6 +34,7 @@ class Frame:
     gain: float | None = None
     colour_gains: tuple[float, float] | None = None
     colour_temperature_k: float | None = None
+    calibration: str | None = None
 
     @property
     def width_px(self) -> int:
