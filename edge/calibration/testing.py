@@ -79,6 +79,43 @@ class Micrometer:
         return np.asarray(along, dtype=np.float32), np.asarray(across, dtype=np.float32)
 
 
+@dataclass(frozen=True, kw_only=True)
+class EmptyGlass:
+    """Empty glass: its colour, 0 to 1, and the share of light lost in the corners about ``bright_at``.
+
+    As ``edge.camera.virtual_slide`` lights its frames, so that both may stand under one lamp.
+    """
+
+    tint: tuple[float, float, float] = (0.86, 0.87, 0.85)
+    vignette: float = 0.12
+    bright_at: tuple[float, float] = (0.5, 0.5)
+    width_px: int = 640
+    height_px: int = 480
+    noise: float = 2.0
+
+    @property
+    def light(self) -> NDArray[np.float32]:
+        """How bright each pixel is, 0 to 1, shape (height_px, width_px, 3)."""
+        x = (np.arange(self.width_px, dtype=np.float32) + 0.5) / self.width_px - self.bright_at[0]
+        y = (np.arange(self.height_px, dtype=np.float32) + 0.5) / self.height_px - self.bright_at[1]
+        loss = 2 * self.vignette * (x[None, :] ** 2 + y[:, None] ** 2)
+        return np.asarray((1 - loss)[..., None] * np.asarray(self.tint, dtype=np.float32), dtype=np.float32)
+
+    @property
+    def darkest_loss(self) -> float:
+        """The share of light that the darkest pixel lacks against the brightest."""
+        even = self.light.mean(axis=2)
+        return 1 - float(even.min() / even.max())
+
+    def render(self, seed: int) -> Pixels:
+        """The picture; ``seed`` chooses the noise."""
+        return _exposed(self.light * 255, self.noise, np.random.default_rng(seed))
+
+    def falls_on(self, pixels: Pixels) -> Pixels:
+        """``pixels`` of even, white light as they would be in this light."""
+        return np.asarray(cv2.multiply(pixels, self.light, dtype=cv2.CV_8U), dtype=np.uint8)
+
+
 def _exposed(light: NDArray[np.float32], noise: float, rng: np.random.Generator) -> Pixels:
     grain = rng.normal(0, noise, (*light.shape[:2], 3)) if noise > 0 else 0.0
     shaped = light if light.ndim == 3 else light[..., None]  # noqa: PLR2004 - height, width, channels

@@ -1,0 +1,84 @@
+"""What was measured of one objective on one camera, and a frame corrected by it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.calibration.flat_field import FlatField
+from edge.calibration.focus_reference import FocusReference
+from edge.calibration.scale import Scale
+from edge.errors import CalibrationError
+from edge.frame import Frame, Pixels
+
+SHOWN_DIGITS: Final = 12
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Calibration:
+    """The measures of ``objective`` for pictures of this size by this camera; None where not yet made.
+
+    ``digest`` names its whole content (SHA-256); it is what records carry.
+    """
+
+    objective: str
+    camera: str
+    width_px: int
+    height_px: int
+    changed_at: datetime
+    scale: Scale | None = None
+    flat: FlatField | None = None
+    focus: FocusReference | None = None
+    digest: str = ""
+
+    def require_for(self, *, camera: str, width_px: int, height_px: int) -> None:
+        """Raise CalibrationError where pictures of that camera and size are not those it was made for."""
+        if camera != self.camera:
+            raise CalibrationError(
+                f"The calibration of objective {self.objective} is that of the camera {self.camera}, not of "
+                f"{camera}.",
+                remedy="Calibrate this camera: leukoscope-edge calibrate.",
+            )
+        if (width_px, height_px) != (self.width_px, self.height_px):
+            raise CalibrationError(
+                f"The calibration of objective {self.objective} is for pictures of {self.width_px} x "
+                f"{self.height_px} pixels, the camera gives {width_px} x {height_px}.",
+                remedy="Set the camera's size back, or calibrate again: leukoscope-edge calibrate.",
+            )
+
+
+class Correction:
+    """Makes frames what they would be in even, neutral light, with the scale known.
+
+    The gains are brought to the picture's size once; a frame then takes one multiplication.
+    """
+
+    def __init__(self, calibration: Calibration) -> None:
+        self.calibration = calibration
+        self._gains = None if calibration.flat is None else _full_size(calibration.flat, calibration)
+
+    def apply(self, frame: Frame) -> Frame:
+        """The corrected frame, with the calibration's scale and digest; ``frame`` itself is left alone.
+
+        Values above 255 are cut off there. Raises CalibrationError for a frame of another size.
+        """
+        known = self.calibration
+        known.require_for(camera=known.camera, width_px=frame.width_px, height_px=frame.height_px)
+        pixels = frame.pixels if self._gains is None else _brightened(frame.pixels, self._gains)
+        um_per_px = frame.um_per_px if known.scale is None else known.scale.um_per_px
+        return replace(frame, pixels=pixels, um_per_px=um_per_px, calibration=known.digest)
+
+
+def _full_size(flat: FlatField, calibration: Calibration) -> NDArray[np.float32]:
+    size = (calibration.width_px, calibration.height_px)
+    gains = cv2.resize(flat.gains, size, interpolation=cv2.INTER_CUBIC)
+    return np.asarray(np.maximum(gains, 1), dtype=np.float32)
+
+
+def _brightened(pixels: Pixels, gains: NDArray[np.float32]) -> Pixels:
+    return np.asarray(cv2.multiply(pixels, gains, dtype=cv2.CV_8U), dtype=np.uint8)
