@@ -102,17 +102,25 @@ def is_full_disk(error: OSError) -> bool:
 
 
 @contextmanager
-def disk_faults(place: Path) -> Iterator[None]:
-    """Turn the system's errors at ``place`` into StorageError with a remedy."""
+def disk_faults(
+    place: Path,
+    *,
+    kept: str = "updates",
+    meanwhile: str = "the station goes on with the bundle it has",
+) -> Iterator[None]:
+    """Turn the system's errors at ``place`` into StorageError with a remedy.
+
+    ``kept`` is what is kept there, and ``meanwhile`` what follows from its not being kept.
+    """
     try:
         yield
     except OSError as error:
         remedy = (
-            "Free space on its disk; the station goes on with the bundle it has."
+            f"Free space on its disk; {meanwhile}."
             if is_full_disk(error)
-            else "Check the disk and who may write there; the station goes on with the bundle it has."
+            else f"Check the disk and who may write there; {meanwhile}."
         )
-        fault = f"The updates in {place} cannot be kept: {error.strerror or error}."
+        fault = f"The {kept} in {place} cannot be kept: {error.strerror or error}."
         raise StorageError(fault, remedy=remedy) from error
 
 
