@@ -8,6 +8,8 @@ from pydantic import AwareDatetime, Field
 
 from edge.contract.message import Message, Name, SlideName
 
+CommandId = Annotated[str, Field(min_length=1, max_length=64)]
+
 
 class Ack(Message):
     """The collector to a station: everything of ``boot`` up to and with ``sequence`` is committed."""
@@ -27,7 +29,7 @@ class Command(Message):
     """
 
     schema_id: Annotated[Literal["leukoscope/command/1"], Field(alias="schema")] = "leukoscope/command/1"
-    id: Annotated[str, Field(min_length=1, max_length=64)]
+    id: CommandId
     command: Literal[
         "open_slide",
         "pause_slide",
@@ -40,3 +42,22 @@ class Command(Message):
     slide: SlideName | None = None
     target_cells: Annotated[int, Field(ge=1, le=10_000)] | None = None
     expires_at: AwareDatetime
+
+
+class CommandAnswer(Message):
+    """A station to whoever gave it an order: what came of the order ``id``.
+
+    ``not_done``: it was an order for this station, but it does not fit the moment, or it failed. ``expired``
+    and ``malformed`` orders were not begun. ``not_saved``: the order could not be noted, so it was not begun
+    either, and may be given again. ``unknown``: it came a second time, and the station was stopped while it
+    carried it out. With ``repeated`` it is the answer of the first time, and nothing was done now.
+    """
+
+    schema_id: Annotated[Literal["leukoscope/answer/1"], Field(alias="schema")] = "leukoscope/answer/1"
+    site: Name
+    station: Name
+    id: CommandId
+    outcome: Literal["done", "not_done", "expired", "malformed", "not_saved", "unknown"]
+    detail: str = ""
+    repeated: bool = False
+    answered_at: AwareDatetime

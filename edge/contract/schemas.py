@@ -10,7 +10,7 @@ from typing import Final
 from pydantic import BaseModel
 
 from edge.contract.manifest import Manifest
-from edge.contract.orders import Ack, Command
+from edge.contract.orders import Ack, Command, CommandAnswer
 from edge.contract.records import DiscardRecord, FieldRecord, ReviewRecord, SlideRecord, UpdateRecord
 from edge.contract.review_export import ReviewedCell
 from edge.contract.status import HealthRecord, StateRecord
@@ -26,6 +26,7 @@ SCHEMAS: Final[dict[str, type[BaseModel]]] = {
     "state": StateRecord,
     "ack": Ack,
     "command": Command,
+    "answer": CommandAnswer,
     "reviewed-cell": ReviewedCell,
 }
 
