@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from edge.analysis.differential import BLAST_THRESHOLDS
 from edge.analysis.gates import GateSettings
 from edge.camera.settings import CameraSettings
 from edge.config_path import ConfigPath
@@ -65,8 +66,34 @@ class SlideSettings(_Part):
     """Slide sessions."""
 
     target_cells: Annotated[
-        int, Field(ge=1, le=10_000, description="white cells that a differential is meant to reach")
+        int, Field(ge=1, le=10_000, description="named white cells that a differential is meant to reach")
     ] = 100
+    min_cells: Annotated[
+        int, Field(ge=1, le=10_000, description="named cells below which a count is never called enough")
+    ] = 100
+    look_every_cells: Annotated[
+        int, Field(ge=1, le=10_000, description="named cells between two looks at the intervals' widths")
+    ] = 50
+    blast_half_width: Annotated[
+        float | None,
+        Field(gt=0, lt=0.5, description="half-width of the blast share's interval that is enough"),
+    ] = None
+    class_half_width: Annotated[
+        float | None,
+        Field(gt=0, lt=0.5, description="half-width of every class's interval that is enough"),
+    ] = None
+    blast_thresholds: Annotated[
+        tuple[Annotated[float, Field(gt=0, lt=1)], ...],
+        Field(max_length=6, description="blast shares whose probability of being passed is told"),
+    ] = BLAST_THRESHOLDS
+    identity: Annotated[
+        Literal["pseudonym", "plain"],
+        Field(description="whether records carry the accession id, or its pseudonym by a keyed hash"),
+    ] = "pseudonym"
+    key_file: Annotated[
+        ConfigPath | None,
+        Field(description="the laboratory's key of the pseudonyms; left out: a key of this station's own"),
+    ] = None
     record_every_fields: Annotated[
         int, Field(ge=1, description="after how many fields the open slide's state is recorded")
     ] = 10

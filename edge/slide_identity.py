@@ -21,9 +21,9 @@ import unicodedata
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Final, Literal, Protocol
+from typing import Final, Literal, Protocol
 
-from edge.errors import LeukoscopeError
+from edge.errors import ConfigError
 
 _log = logging.getLogger(__name__)
 
@@ -36,10 +36,8 @@ _HASH_LETTERS: Final = 16
 _READABLE_BY_ALL: Final = stat.S_IROTH | stat.S_IWOTH
 
 
-class SlideKeyError(LeukoscopeError):
+class SlideKeyError(ConfigError):
     """The key that hides accession ids is missing, unreadable or none; no slide is opened by an id then."""
-
-    exit_code: ClassVar[int] = 78  # EX_CONFIG
 
 
 @dataclass(frozen=True, kw_only=True)

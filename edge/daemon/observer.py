@@ -15,25 +15,24 @@ from typing import Any, Final
 
 from edge.analysis.cells import Cell
 from edge.analysis.gates import Accepted, Gates, Refused
-from edge.contract.message import BoxPx
 from edge.daemon.engine_sessions import Analyzer
 from edge.daemon.handover import Handover
 from edge.daemon.problems import Problems
 from edge.daemon.slide_desk import SlideDesk
-from edge.daemon.slide_journal import CountedField
+from edge.daemon.slide_journal import CountedField, OnMap
 from edge.daemon.stage_worker import StageWork, StageWorker
 from edge.daemon.timing import StageClock
 from edge.errors import EngineError, StorageError
 from edge.frame import Frame
+from edge.slide_map.keeping import MapDamagedError
 
 GATES: Final = "gates"
 ANALYSIS: Final = "analysis"
 SAVING: Final = "saving"
 COUNTING: Final = (GATES, ANALYSIS, SAVING)
 """The stages without which nothing is counted."""
+SLIDE_MAP: Final = "slide map"
 FRAME_TO_RECORD: Final = "frame_to_record"
-NO_SLIDE: Final = "no_slide_open"
-"""Counted beside the gates' reasons: the frame was good, but there was no slide to count it on."""
 NOT_ANALYSED: Final = "not_analysed"
 """Counted beside the gates' reasons: a later stage was given up, so that frames are only shown."""
 
@@ -118,7 +117,7 @@ class Observer:
         self._analysed = Handover[_AnalysedField](capacity=_BETWEEN_STAGES, live=False)
         self._lost: deque[Accepted] = deque()
         self._slide_number = 0
-        self._without_slide = 0
+        self._not_counted: Counter[str] = Counter()
         self._not_analysed = 0
         self._given_up: set[str] = set()
         self.finished = threading.Event()
@@ -186,8 +185,7 @@ class Observer:
     def refusals(self) -> Counter[str]:
         """How many frames did not become fields, by reason."""
         counts = Counter({reason.value: count for reason, count in self._gates.refusals.items()})
-        if self._without_slide:
-            counts[NO_SLIDE] = self._without_slide
+        counts.update(self._not_counted)
         if self._not_analysed:
             counts[NOT_ANALYSED] = self._not_analysed
         return counts
@@ -196,13 +194,13 @@ class Observer:
         if self._given_up:
             self._not_analysed += 1
             return _Judged(refusal=NOT_ANALYSED)
-        if not self._desk.is_open:
-            self._without_slide += 1
-            return _Judged(refusal=NO_SLIDE)
+        if (why_not := self._desk.not_counting) is not None:
+            self._not_counted[why_not] += 1
+            return _Judged(refusal=why_not)
         if self._slide_number != self._desk.opened:
             self._slide_number = self._desk.opened
             self._lost.clear()
-            self._gates.forget_fields()
+            self._begin_on_map()
         while self._lost:
             self._gates.take_back(self._lost.popleft())
         with self._clock.stage(GATES):
@@ -210,6 +208,15 @@ class Observer:
         if isinstance(verdict, Refused):
             return _Judged(refusal=verdict.reason.value)
         return _Judged(field=_Field(frame=frame, accepted=verdict, slide_number=self._slide_number))
+
+    def _begin_on_map(self) -> None:
+        """Another slide, or one that an earlier run left open, whose map was kept."""
+        try:
+            self._gates.begin_slide(self._desk.kept_map)
+        except MapDamagedError as error:
+            self._problems.raise_(SLIDE_MAP, str(error))
+        else:
+            self._problems.clear(SLIDE_MAP)
 
     def _pass_on(self, frame: Frame, judged: _Judged) -> None:
         self._problems.clear(GATES)
@@ -241,8 +248,7 @@ class Observer:
         self._problems.clear(ANALYSIS)
         self._clock.note(ANALYSIS, analysis.analysis_s)
         self._on_analysed(field.frame, analysis.cells, analysis.analysis_s)
-        fresh = not_yet_counted(analysis.cells, field.accepted.covered_px)
-        analysed = _AnalysedField(field=field, cells=fresh, analysis_s=analysis.analysis_s)
+        analysed = _AnalysedField(field=field, cells=analysis.cells, analysis_s=analysis.analysis_s)
         self._analysis_worker.hand_on(analysed, self._analysed)
 
     def _lose(self, field: _Field, reason: str, *, by_engine: bool = True) -> None:
@@ -258,17 +264,21 @@ class Observer:
         self._failed_in_a_row = 0
 
     def _save(self, analysed: _AnalysedField) -> None:
-        field = analysed.field
+        field, slide_map = analysed.field, self._gates.slide_map
         try:
             with self._clock.stage(SAVING):
+                admitted = slide_map.admit(field.accepted.place, analysed.cells)
                 counted = self._desk.count(
                     field.frame,
                     field.accepted,
-                    analysed.cells,
+                    admitted.cells,
                     slide_number=field.slide_number,
                     analysis_ms=analysed.analysis_s * 1000,
+                    on_map=OnMap(place=admitted.place, ground=admitted.ground, changes=slide_map.changes()),
                 )
         except StorageError as error:
+            # At once: the field that is saved next must not take a cell for counted that is not.
+            slide_map.take_back(field.accepted.place)
             self._lost.append(field.accepted)
             self._problems.raise_(SAVING, f"A field could not be saved and was not counted: {error}")
             return
@@ -277,14 +287,3 @@ class Observer:
         if counted is not None:
             self.fields += 1
             self._on_field(counted)
-
-
-def not_yet_counted(cells: Sequence[Cell], covered_px: Sequence[BoxPx]) -> tuple[Cell, ...]:
-    """The cells whose centres no earlier field has shown."""
-    return tuple(
-        cell
-        for cell in cells
-        if not any(
-            x0 <= cell.centre_px[0] < x1 and y0 <= cell.centre_px[1] < y1 for x0, y0, x1, y1 in covered_px
-        )
-    )

@@ -40,6 +40,9 @@ WITHOUT_DEFAULT = {
     "frame_rate_hz",
     "fields",
     "names",
+    "blast_half_width",
+    "class_half_width",
+    "key_file",
     "controls",
 }
 """Keys whose default is to be left out; the file shows an example."""

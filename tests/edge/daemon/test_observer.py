@@ -4,17 +4,18 @@ import threading
 import time
 from datetime import datetime, timezone
 
+import numpy as np
 import pytest
 
-from edge.analysis.cells import Cell
 from edge.analysis.field import FieldAnalyzer
 from edge.analysis.gates import Gates, GateSettings
 from edge.camera.virtual_slide import draw_field
 from edge.contract.taxonomy import ObjectKind
 from edge.daemon.handover import Handover
-from edge.daemon.observer import NO_SLIDE, Observer, not_yet_counted
+from edge.daemon.observer import Observer
 from edge.daemon.problems import Problems
-from edge.daemon.slide_desk import Origin, SlideDesk
+from edge.daemon.slide_desk import NO_SLIDE, SlideDesk
+from edge.daemon.slide_journal import Origin
 from edge.daemon.timing import StageClock
 from edge.engine.signature import classifier_signature, detector_signature
 from edge.engine.testing import FakeEngine, finds, names
@@ -120,10 +121,10 @@ class FillingDisk:
         self.outbox = outbox
         self.full = False
 
-    def append(self, build):
+    def append(self, build, *, keep=None):
         if self.full:
             raise StorageError("The disk is full.", remedy="Free some space.")
-        return self.outbox.append(build)
+        return self.outbox.append(build, keep=keep)
 
 
 @pytest.fixture
@@ -185,8 +186,34 @@ def test_a_full_disk_is_told_and_the_station_goes_on(outbox, pictures):
     assert bench.desk.latest.named_cells == 0
 
 
-def test_cells_that_an_earlier_field_has_shown_are_left_out():
-    cells = [Cell(box_px=(x, 10, x + 20, 30), kind=ObjectKind.WBC, score=0.9) for x in (0.0, 95.0, 300.0)]
-    fresh = not_yet_counted(cells, [(0.0, 0.0, 100.0, 480.0)])
-    assert [cell.box_px[0] for cell in fresh] == [95.0, 300.0]
-    assert not_yet_counted(cells, []) == tuple(cells)
+def test_a_cell_that_two_fields_show_is_recorded_once_with_its_number_and_the_map_is_kept(outbox):
+    ground, _ = draw_field(seed=21, width_px=960, height_px=480, um_per_px=0.08)
+    # The scripted detector finds its cell at 100 px in both fields: two cells, for the second begins at 200.
+    bench = Bench(outbox)
+    bench.desk.open("A")
+    bench.watch([np.ascontiguousarray(ground[:, x : x + 640]) for x in (0, 200)])
+    first, second = (field.cells for field in bench.counted)
+    assert [cell.number for cell in (*first, *second)] == [1, 2]
+    again = Bench(outbox)
+    assert again.desk.go_on()
+    again.watch([np.ascontiguousarray(ground[:, x : x + 640]) for x in (200, 100)])
+    assert again.observer.refusals["already_counted"] == 1, "the map was kept: this field lies on it"
+    (third,) = again.counted
+    assert [cell.number for cell in third.cells] == [3]
+    assert again.desk.latest.ground.islands == 1
+
+
+def test_what_could_not_be_saved_is_not_taken_for_counted_on_the_map(outbox, pictures):
+    journal = FillingDisk(outbox)
+    bench = Bench(journal)
+    bench.desk.open("A")
+    journal.full = True
+    bench.observer.start()
+    bench.put(0, pictures[0])
+    assert bench.problems.raised.wait(30)
+    journal.full = False
+    bench.put(1, pictures[0])
+    bench.finish()
+    (field,) = bench.counted
+    assert [cell.number for cell in field.cells] == [2], "a number is not given twice"
+    assert field.frame.index == 1

@@ -1,0 +1,115 @@
+"""The parts of a slide session put together, for the station and for its commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Final, Protocol
+
+from edge.analysis.stop_rule import StopRule
+from edge.config import SlideSettings, StationConfig
+from edge.contract.manifest import Manifest
+from edge.contract.orders import Command
+from edge.daemon.slide_desk import CountRules, SlideDesk
+from edge.daemon.slide_journal import Journal, Origin
+from edge.slide_identity import PlainNames, Pseudonyms, SlideNames
+
+OWN_KEY_NAME: Final = "slide-identity.key"
+
+
+class SlideOrders(Protocol):
+    """What can be ordered of a slide; the page's view of the station fits it."""
+
+    def open_slide(self, slide: str | None, target_cells: int | None) -> None:
+        """Begin a slide."""
+        ...
+
+    def pause_slide(self) -> None:
+        """Count no more for now."""
+        ...
+
+    def resume_slide(self) -> None:
+        """Count again."""
+        ...
+
+    def close_slide(self) -> None:
+        """End the slide."""
+        ...
+
+
+def pseudonyms(config: StationConfig) -> Pseudonyms:
+    """What hides accession ids on this station, whether or not it is set to."""
+    own_key: Path = config.state_dir / OWN_KEY_NAME
+    shared = config.slide.key_file
+    return Pseudonyms(key_file=shared or own_key, own=shared is None)
+
+
+def slide_names(config: StationConfig) -> SlideNames:
+    """What this station's records call a slide. Raises SlideKeyError where the laboratory's key is no key."""
+    if config.slide.identity == "plain":
+        return PlainNames()
+    names = pseudonyms(config)
+    if config.slide.key_file is not None:
+        names.key()
+    return names
+
+
+def slide_desk(
+    *,
+    config: StationConfig,
+    journal: Journal,
+    manifest: Manifest,
+    software: str,
+    now: Callable[[], datetime],
+) -> SlideDesk:
+    """The desk of a run with this bundle. Raises SlideKeyError."""
+    return SlideDesk(
+        journal=journal,
+        origin=Origin(site=config.site, software=software, bundle=manifest.id),
+        classifier=manifest.classifier,
+        record_every_fields=config.slide.record_every_fields,
+        now=now,
+        rules=CountRules(
+            stop=stop_rule(config.slide), blast_thresholds=tuple(sorted(config.slide.blast_thresholds))
+        ),
+        names=slide_names(config),
+    )
+
+
+def stop_rule(settings: SlideSettings) -> StopRule:
+    """When a count is enough here."""
+    return StopRule(
+        target_cells=settings.target_cells,
+        min_cells=settings.min_cells,
+        look_every_cells=settings.look_every_cells,
+        blast_half_width=settings.blast_half_width,
+        class_half_width=settings.class_half_width,
+    )
+
+
+def begin_slide(desk: SlideDesk, settings: SlideSettings) -> None:
+    """At a run's start: go on with the slide that is open, or open one where that is wanted.
+
+    Raises StorageError.
+    """
+    if not desk.go_on() and settings.open_at_start:
+        desk.open(None)
+
+
+def obey(orders: SlideOrders, command: Command) -> bool:
+    """Carry out a command about slides; False where it is about something else.
+
+    Raises what the desk raises.
+    """
+    if command.command == "open_slide":
+        orders.open_slide(command.slide, command.target_cells)
+    elif command.command == "pause_slide":
+        orders.pause_slide()
+    elif command.command == "resume_slide":
+        orders.resume_slide()
+    elif command.command == "close_slide":
+        orders.close_slide()
+    else:
+        return False
+    return True
