@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -41,3 +42,13 @@ class CameraControls(BaseModel):
     def colour_temperature_k(self) -> float | None:
         """Colour temperature in kelvin; None where gains or nothing are asked."""
         return self.white_balance if isinstance(self.white_balance, float | int) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldControls:
+    """What a camera says that it holds of them; None where it does not say."""
+
+    exposure_us: float | None = None
+    gain: float | None = None
+    colour_gains: tuple[float, float] | None = None
+    colour_temperature_k: float | None = None

@@ -13,12 +13,12 @@ from typing import Any, Final
 
 from typing_extensions import Self
 
-from edge.camera.controls import CameraControls
+from edge.camera.controls import CameraControls, HeldControls
 from edge.camera.device_access import check_device
 from edge.camera.gstreamer_bindings import GStreamer, load_gstreamer
 from edge.camera.gstreamer_pipelines import SINK_NAME, GstSource
 from edge.camera.gstreamer_samples import NS_PER_S, age_of, pixels_of
-from edge.camera.v4l2_controls import DeviceState, fix_controls
+from edge.camera.v4l2_controls import fix_controls
 from edge.errors import CameraError, ImageError
 from edge.frame import Frame
 
@@ -73,7 +73,7 @@ class GStreamerCamera:
         um_per_px: float | None = None,
         timeout_s: float = 10.0,
         load: Callable[[], GStreamer] = load_gstreamer,
-        fix: Callable[[str, CameraControls], DeviceState] = fix_controls,
+        fix: Callable[[str, CameraControls], HeldControls] = fix_controls,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
@@ -86,7 +86,7 @@ class GStreamerCamera:
         self._running: _Running | None = None
         self._failure: CameraError | None = None
         self._first: Frame | None = None
-        self._state = DeviceState()
+        self._held = HeldControls()
         self._index = 0
         self._latest_s: float | None = None
         self._damaged_before = False
@@ -119,7 +119,7 @@ class GStreamerCamera:
                 raise CameraError(f"The camera {self.name} gives no picture.", remedy=self._remedy())
             if self._source.device is not None:
                 # Some drivers take controls only while they stream.
-                self._state = self._fix(self._source.device, self._controls)
+                self._held = self._fix(self._source.device, self._controls)
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -222,10 +222,10 @@ class GStreamerCamera:
             captured_at=datetime.now(timezone.utc) - timedelta(seconds=age_s),
             monotonic_s=self._latest_s,
             um_per_px=self._um_per_px,
-            exposure_us=self._state.exposure_us,
-            gain=self._state.gain,
-            colour_gains=self._state.colour_gains,
-            colour_temperature_k=self._state.colour_temperature_k,
+            exposure_us=self._held.exposure_us,
+            gain=self._held.gain,
+            colour_gains=self._held.colour_gains,
+            colour_temperature_k=self._held.colour_temperature_k,
         )
         self._index += 1
         return frame

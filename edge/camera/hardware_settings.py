@@ -15,7 +15,13 @@ from edge.camera.source_names import is_live
 from edge.config_path import ConfigPath
 
 MicrometresPerPixel = Annotated[float, Field(gt=0, le=10)]
+ObjectiveName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,31}$")]
+"""An objective as it is called at this station, such as ``100x``: it names the files of its calibration."""
 _NO_FILE = re.compile(r"(csi|pipeline):")
+
+
+def _size(width_px: int | None, height_px: int | None) -> tuple[int, int] | None:
+    return None if width_px is None or height_px is None else (width_px, height_px)
 
 
 def _file_from_own_directory(source: str | int, info: ValidationInfo) -> str | int:
@@ -30,6 +36,10 @@ class HardwareSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    objective: Annotated[
+        ObjectiveName | None,
+        Field(description="whose calibration corrects the frames; left out: none does"),
+    ] = None
     um_per_px: Annotated[
         MicrometresPerPixel | None,
         Field(description="micrometres of the smear to a pixel; left out: not known"),
@@ -137,14 +147,21 @@ class Picamera2Settings(HardwareSettings):
         None
     )
 
+    @property
+    def size_px(self) -> tuple[int, int] | None:
+        """Width and height that are asked; None: 1280 x 960."""
+        return _size(self.width_px, self.height_px)
+
+    @property
+    def sensor_size_px(self) -> tuple[int, int] | None:
+        """Width and height of the sensor's mode; None: the best fit."""
+        return _size(self.sensor_width_px, self.sensor_height_px)
+
     @model_validator(mode="after")
     def _sizes_come_in_pairs(self) -> Self:
-        for width, height in (
-            (self.width_px, self.height_px),
-            (self.sensor_width_px, self.sensor_height_px),
-        ):
-            if (width is None) != (height is None):
-                raise ValueError("a width and its height are given together, or neither")
+        pairs = ((self.width_px, self.height_px), (self.sensor_width_px, self.sensor_height_px))
+        if any((width is None) != (height is None) for width, height in pairs):
+            raise ValueError("a width and its height are given together, or neither")
         return self
 
 
@@ -163,3 +180,11 @@ class GenicamSettings(HardwareSettings):
         str | None,
         Field(min_length=1, description="as the camera names it, such as BayerRG8; left out: its own"),
     ] = None
+
+    @model_validator(mode="after")
+    def _white_balance_is_by_gains(self) -> Self:
+        if self.controls.colour_temperature_k is not None:
+            raise ValueError(
+                "GenICam knows no colour temperature; give white_balance as gains of red and blue"
+            )
+        return self

@@ -8,13 +8,18 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from edge.camera.folder import FolderCamera
+from edge.camera.genicam import GenicamCamera
 from edge.camera.gstreamer import GStreamerCamera
 from edge.camera.hardware_settings import (
+    GenicamSettings,
     GStreamerSettings,
     HardwareSettings,
     MicrometresPerPixel,
+    ObjectiveName,
+    Picamera2Settings,
     VideoSettings,
 )
+from edge.camera.picamera2 import Picamera2Camera, SensorMode
 from edge.camera.protocol import Camera
 from edge.camera.reconnecting import Backoff, CameraState, Reconnecting
 from edge.camera.video import VideoCamera
@@ -24,6 +29,11 @@ from edge.errors import CameraError
 
 class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    objective: Annotated[
+        ObjectiveName | None,
+        Field(description="whose calibration corrects the frames; left out: none does"),
+    ] = None
 
 
 class VirtualSlideSettings(_Settings):
@@ -67,7 +77,12 @@ class FolderSettings(_Settings):
 
 
 CameraSettings = Annotated[
-    VirtualSlideSettings | FolderSettings | VideoSettings | GStreamerSettings,
+    VirtualSlideSettings
+    | FolderSettings
+    | VideoSettings
+    | GStreamerSettings
+    | Picamera2Settings
+    | GenicamSettings,
     Field(discriminator="kind"),
 ]
 
@@ -112,6 +127,28 @@ def bare_camera(settings: CameraSettings) -> Camera:
     if isinstance(settings, GStreamerSettings):
         return GStreamerCamera(
             source=settings.gst_source,
+            controls=settings.controls,
+            um_per_px=settings.um_per_px,
+            timeout_s=settings.timeout_s,
+        )
+    if isinstance(settings, Picamera2Settings):
+        return Picamera2Camera(
+            number=settings.camera,
+            size_px=settings.size_px,
+            sensor=SensorMode(size_px=settings.sensor_size_px, bit_depth=settings.sensor_bit_depth),
+            frame_rate_hz=settings.frame_rate_hz,
+            controls=settings.controls,
+            um_per_px=settings.um_per_px,
+            timeout_s=settings.timeout_s,
+        )
+    if isinstance(settings, GenicamSettings):
+        return GenicamCamera(
+            producer=settings.producer,
+            serial=settings.serial,
+            pixel_format=settings.pixel_format,
+            width_px=settings.width_px,
+            height_px=settings.height_px,
+            frame_rate_hz=settings.frame_rate_hz,
             controls=settings.controls,
             um_per_px=settings.um_per_px,
             timeout_s=settings.timeout_s,

@@ -11,10 +11,9 @@ import logging
 import os
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
-from edge.camera.controls import CameraControls
+from edge.camera.controls import CameraControls, HeldControls
 from edge.errors import CameraError
 
 _log = logging.getLogger(__name__)
@@ -40,23 +39,12 @@ _EXPOSURE_UNIT_US: Final = 100.0
 _SWITCHES: Final = frozenset({AUTO_WHITE_BALANCE, AUTO_GAIN, EXPOSURE_AUTO})
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeviceState:
-    """What the device says that it does; None where it has no such control."""
-
-    exposure_us: float | None = None
-    gain: float | None = None
-    colour_gains: tuple[float, float] | None = None
-    colour_temperature_k: float | None = None
-
-
 def fix_controls(
     device: str,
     controls: CameraControls,
     *,
     ioctl: Ioctl = fcntl.ioctl,
-    of: Callable[[str, int], int] = os.open,
-) -> DeviceState:
+) -> HeldControls:
     """Switch the automatics off that ``controls`` replace, set what is asked, and read back what holds.
 
     ``gain`` and gains of red and blue are the device's own steps. What the device refuses or alters is
@@ -65,9 +53,9 @@ def fix_controls(
     """
     asked = _asked(controls)
     if not asked:
-        return DeviceState()
+        return HeldControls()
     try:
-        handle = of(os.path.realpath(device), os.O_RDWR | os.O_NONBLOCK)
+        handle = os.open(os.path.realpath(device), os.O_RDWR | os.O_NONBLOCK)
     except OSError as error:
         raise CameraError(
             f"The camera {device} cannot be opened ({error.strerror}).",
@@ -78,7 +66,7 @@ def fix_controls(
     finally:
         os.close(handle)
     exposure, red, blue = (held.get(each) for each in (EXPOSURE_ABSOLUTE, RED_BALANCE, BLUE_BALANCE))
-    return DeviceState(
+    return HeldControls(
         exposure_us=None if exposure is None else exposure * _EXPOSURE_UNIT_US,
         gain=held.get(GAIN),
         colour_gains=None if red is None or blue is None else (red, blue),

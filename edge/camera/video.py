@@ -13,11 +13,11 @@ from types import TracebackType
 import cv2
 from typing_extensions import Self
 
-from edge.camera.controls import CameraControls
+from edge.camera.controls import CameraControls, HeldControls
 from edge.camera.device_access import check_device
 from edge.camera.image_file import rgb_from_bgr
 from edge.camera.source_names import is_live, is_stream, without_password
-from edge.camera.v4l2_controls import DeviceState, fix_controls
+from edge.camera.v4l2_controls import fix_controls
 from edge.errors import CameraError
 from edge.frame import Frame, Pixels
 
@@ -44,13 +44,13 @@ class VideoCamera:
         height_px: int | None = None,
         frame_rate_hz: float | None = None,
         timeout_s: float = 10.0,
-        fix: Callable[[str, CameraControls], DeviceState] = fix_controls,
+        fix: Callable[[str, CameraControls], HeldControls] = fix_controls,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
         self._controls = controls or CameraControls()
         self._fix = fix
-        self._state = DeviceState()
+        self._held = HeldControls()
         self._um_per_px = um_per_px
         self._wanted = {
             cv2.CAP_PROP_FRAME_WIDTH: width_px,
@@ -91,7 +91,7 @@ class VideoCamera:
         if self._device_path is not None:
             # Some drivers take controls only while they stream.
             try:
-                self._state = self._fix(self._device_path, self._controls)
+                self._held = self._fix(self._device_path, self._controls)
             except CameraError:
                 self.__exit__(None, None, None)
                 raise
@@ -127,10 +127,10 @@ class VideoCamera:
             captured_at=datetime.now(timezone.utc),
             monotonic_s=self._clock(),
             um_per_px=self._um_per_px,
-            exposure_us=self._state.exposure_us,
-            gain=self._state.gain,
-            colour_gains=self._state.colour_gains,
-            colour_temperature_k=self._state.colour_temperature_k,
+            exposure_us=self._held.exposure_us,
+            gain=self._held.gain,
+            colour_gains=self._held.colour_gains,
+            colour_temperature_k=self._held.colour_temperature_k,
         )
         self._index += 1
         return frame

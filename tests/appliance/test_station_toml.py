@@ -11,8 +11,14 @@ import pytest
 from pydantic import BaseModel
 
 from edge.analysis.gates import GateSettings
+from edge.calibration.settings import CalibrationSettings
 from edge.camera.controls import CameraControls
-from edge.camera.hardware_settings import GStreamerSettings, VideoSettings
+from edge.camera.hardware_settings import (
+    GenicamSettings,
+    GStreamerSettings,
+    Picamera2Settings,
+    VideoSettings,
+)
 from edge.camera.settings import FolderSettings, VirtualSlideSettings
 from edge.config import (
     EngineSettings,
@@ -29,11 +35,14 @@ CONFIG = Path(__file__).resolve().parents[2] / "firmware_config" / "station.toml
 CAMERAS: dict[str, type[BaseModel]] = {
     "video": VideoSettings,
     "gstreamer": GStreamerSettings,
+    "picamera2": Picamera2Settings,
+    "genicam": GenicamSettings,
     "folder": FolderSettings,
     "virtual_slide": VirtualSlideSettings,
 }
 WITHOUT_DEFAULT = {
     "bundle",
+    "objective",
     "um_per_px",
     "width_px",
     "height_px",
@@ -93,6 +102,7 @@ def parts_of(model: BaseModel) -> Iterator[BaseModel]:
 @pytest.mark.parametrize(
     ("table", "model"),
     [
+        ("calibration", CalibrationSettings),
         ("gates", GateSettings),
         ("engine", EngineSettings),
         ("slide", SlideSettings),
@@ -119,6 +129,7 @@ def test_the_defaults_it_shows_are_the_codes(table: str, model: type[BaseModel])
 
 def test_the_schema_has_no_part_that_these_tests_pass_over() -> None:
     known = {
+        CalibrationSettings,
         GateSettings,
         EngineSettings,
         SlideSettings,

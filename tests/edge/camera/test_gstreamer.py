@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.camera.controls import CameraControls
+from edge.camera.controls import CameraControls, HeldControls
 from edge.camera.gstreamer import GStreamerCamera
 from edge.camera.gstreamer_bindings import GStreamer, load_gstreamer
 from edge.camera.gstreamer_pipelines import GstSource, PictureFormat, StreamFormat, gst_source
-from edge.camera.v4l2_controls import DeviceState
 from edge.errors import CameraError
 from tests.edge.camera import contract
 from tests.edge.camera.conftest import FILM_FRAMES
@@ -289,9 +288,9 @@ def test_controls_are_set_once_it_streams_and_told_by_its_frames(tmp_path: Path)
     device.touch()
     asked: list[tuple[str, CameraControls]] = []
 
-    def fix(path: str, controls: CameraControls) -> DeviceState:
+    def fix(path: str, controls: CameraControls) -> HeldControls:
         asked.append((path, controls))
-        return DeviceState(exposure_us=7900.0, gain=4.0)
+        return HeldControls(exposure_us=7900.0, gain=4.0)
 
     elements = source(pattern("format=RGB,width=32,height=32")).elements
     controls = CameraControls(exposure_us=8000)
