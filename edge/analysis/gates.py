@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from edge.analysis.counted_fields import CountedFields, Place, place_of, share_of
-from edge.contract.message import BoxPx
 from edge.frame import Frame
+from edge.slide_map.slide_map import Place, SlideMap
 from edge.vision.exposure import Exposure, measure_exposure
 from edge.vision.focus import sharpness
 from edge.vision.motion import mean_difference
@@ -36,15 +35,12 @@ class Reason(str, Enum):
 class Accepted:
     """A frame that is a field.
 
-    ``focus`` is the measure of ``edge.vision.focus``. ``covered_px`` are the parts of this frame that
-    earlier fields have shown already: a cell whose centre lies there was counted there. ``place`` is what
-    the gates remember of it.
+    ``focus`` is the measure of ``edge.vision.focus``, ``place`` that of the field on the slide map.
     """
 
     focus: float
     stained_share: float
-    place: Place = field(repr=False)
-    covered_px: tuple[BoxPx, ...] = ()
+    place: Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,15 +83,20 @@ class GateSettings(BaseModel):
     ] = 0.02
     max_overlap: Annotated[
         float,
-        Field(gt=0, le=1, description="largest share of the frame that an earlier field may have shown"),
-    ] = 0.25
+        Field(
+            gt=0,
+            le=1,
+            description="largest share of the frame that earlier fields may have shown; cells in it are not "
+            "counted again, so a small rest is worth a look",
+        ),
+    ] = 0.95
     remembered_fields: Annotated[
         int,
         Field(
             ge=1,
             le=64,
-            description="how many of the latest fields are compared by their picture, where the camera does "
-            "not know the stage's position",
+            description="how many of the latest fields are compared by their picture, where nothing else "
+            "tells where a frame lies",
         ),
     ] = 12
 
@@ -111,7 +112,8 @@ class Gates:
         self._settings = settings
         self._still_images = still_images
         self._before: Reduction | None = None
-        self._counted = CountedFields(remembered=settings.remembered_fields)
+        self.slide_map = SlideMap(followed=not still_images, recent_fields=settings.remembered_fields)
+        """Where the slide's fields lie, and which of their cells are one."""
         self._refusals: Counter[Reason] = Counter(dict.fromkeys(Reason, 0))
         self.accepted = 0
         """How many frames became fields."""
@@ -121,13 +123,16 @@ class Gates:
         """How many frames were refused, by reason; every reason is there."""
         return MappingProxyType(self._refusals)
 
-    def forget_fields(self) -> None:
-        """Begin a new slide: what was counted on the last one may be counted again. Tallies go on."""
-        self._counted = CountedFields(remembered=self._settings.remembered_fields)
+    def begin_slide(self, kept_map: Mapping[str, bytes] | None = None) -> None:
+        """Forget the slide before, or go on with the one whose map was kept. Tallies go on.
+
+        Raises MapDamagedError where the map cannot be read; it is empty then.
+        """
+        self.slide_map.begin_slide(kept_map)
 
     def take_back(self, accepted: Accepted) -> None:
         """A field of this slide was lost after all: seen again, it may be counted."""
-        self._counted.take_back(accepted.place)
+        self.slide_map.take_back(accepted.place)
         self.accepted -= 1
 
     def judge(self, frame: Frame) -> Verdict:
@@ -137,6 +142,8 @@ class Gates:
         verdict = self._verdict(frame, reduction, before)
         if isinstance(verdict, Refused):
             self._refusals[verdict.reason] += 1
+            if verdict.reason is not Reason.ALREADY_COUNTED:
+                self.slide_map.follow(reduction)
         else:
             self.accepted += 1
         return verdict
@@ -156,13 +163,10 @@ class Gates:
             return fault
         if stained < limits.min_stained_share:
             return Refused(reason=Reason.NO_SAMPLE, measure=stained)
-        place = place_of(frame, reduction)
-        covered = self._counted.covered_px(place, enough=limits.max_overlap)
-        overlap = max((share_of(box, place) for box in covered), default=0.0)
-        if overlap > limits.max_overlap:
-            return Refused(reason=Reason.ALREADY_COUNTED, measure=overlap)
-        self._counted.add(place)
-        return Accepted(focus=sharp, stained_share=stained, place=place, covered_px=covered)
+        sighting = self.slide_map.look(frame, reduction, focus=sharp)
+        if sighting.covered_share > limits.max_overlap:
+            return Refused(reason=Reason.ALREADY_COUNTED, measure=sighting.covered_share)
+        return Accepted(focus=sharp, stained_share=stained, place=self.slide_map.take(sighting))
 
 
 def _motion(before: Reduction | None, after: Reduction) -> float:

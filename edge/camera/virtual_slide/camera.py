@@ -14,7 +14,7 @@ from edge.camera.virtual_slide.conditions import Conditions
 from edge.camera.virtual_slide.objects import PlacedObject
 from edge.camera.virtual_slide.optics import dragged, expose
 from edge.camera.virtual_slide.plane import SmearPlane
-from edge.camera.virtual_slide.stage import Route, StageView
+from edge.camera.virtual_slide.stage import Route, Stage, StageView
 from edge.camera.virtual_slide.streams import stream
 from edge.errors import CameraError
 from edge.frame import Frame, Pixels
@@ -33,7 +33,8 @@ class VirtualSlide:
     ``frame_rate_hz`` and leaves out the frames that a slow reader missed; the other gives every frame as
     fast as it is read. ``conditions`` (stain, light, population) are everyday ones of the seed's own
     choice unless given; ``mix`` weighs the cell classes and ``blast_share`` sets the share of blasts
-    among the white cells.
+    among the white cells. Its stage takes the way of ``route`` unless another ``stage`` is given; with
+    ``tells_stage`` false its frames do not tell where that stands.
     """
 
     def __init__(
@@ -50,6 +51,8 @@ class VirtualSlide:
         conditions: Conditions | None = None,
         mix: Mapping[str, float] | None = None,
         blast_share: float | None = None,
+        stage: Stage | None = None,
+        tells_stage: bool = True,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         now: Callable[[], datetime] = _utc_now,
@@ -71,6 +74,8 @@ class VirtualSlide:
             field_um=(width_px * um_per_px, height_px * um_per_px),
             frames_per_station=frames_per_station,
         )
+        self._stage: Stage = stage or self._route
+        self._tells_stage = tells_stage
         self._clock, self._sleep, self._now = clock, sleep, now
         self._opened_s: float | None = None
         self._next = 0
@@ -95,6 +100,11 @@ class VirtualSlide:
         """The stage's way over it."""
         return self._route
 
+    @property
+    def stage(self) -> Stage:
+        """What moves it: the route, or another stage that was given."""
+        return self._stage
+
     def __enter__(self) -> Self:
         """Start again at the first frame."""
         self._opened_s = self._clock()
@@ -114,11 +124,10 @@ class VirtualSlide:
         if self._live:
             self._keep_time(self._opened_s)
         index = self._next
-        if self._fields is not None and index >= self._fields * self._route.frames_per_station:
+        if self._fields is not None and index >= self._stage.frames(self._fields):
             return None
         self._next = index + 1
-        view = self._route.view(index)
-        x_px, y_px = self._corner_px(view)
+        view = self._stage.view(index)
         return Frame(
             pixels=self._picture(view, index),
             index=index,
@@ -126,15 +135,15 @@ class VirtualSlide:
             captured_at=self._now(),
             monotonic_s=self._clock(),
             um_per_px=self._um_per_px,
-            stage_um=(x_px * self._um_per_px, y_px * self._um_per_px),
+            stage_um=self._corner_um(view) if self._tells_stage else None,
         )
 
     def truth(self, frame: Frame) -> tuple[PlacedObject, ...]:
         """What lies in a frame of this camera, white cells last. Raises ValueError for a foreign frame."""
-        if frame.stage_um is None or frame.um_per_px is None or frame.source != self.name:
+        if frame.um_per_px is None or frame.source != self.name:
             raise ValueError(f"a frame of {frame.source!r} is none of the {self.name}")
         return self._plane.placed_in(
-            origin_um=frame.stage_um,
+            origin_um=self._corner_um(self._stage.view(frame.index)),
             width_px=frame.width_px,
             height_px=frame.height_px,
             um_per_px=frame.um_per_px,
@@ -151,6 +160,10 @@ class VirtualSlide:
     def _corner_px(self, view: StageView) -> tuple[int, int]:
         x_um, y_um = view.corner_um
         return round(x_um / self._um_per_px), round(y_um / self._um_per_px)
+
+    def _corner_um(self, view: StageView) -> tuple[float, float]:
+        x_px, y_px = self._corner_px(view)
+        return x_px * self._um_per_px, y_px * self._um_per_px
 
     def _picture(self, view: StageView, index: int) -> Pixels:
         x_px, y_px = self._corner_px(view)

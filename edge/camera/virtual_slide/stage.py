@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from edge.camera.virtual_slide.streams import stream
 
@@ -49,6 +49,18 @@ class StageView:
     def at_rest(self) -> bool:
         """Whether the picture is free of motion."""
         return self.travel_um == (0.0, 0.0)
+
+
+class Stage(Protocol):
+    """What moves the slide under the objective."""
+
+    def view(self, index: int) -> StageView:
+        """The stage during the frame with this index, from 0."""
+        ...
+
+    def frames(self, fields: int) -> int:
+        """How many frames it takes to rest at so many places."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +120,10 @@ class Route:
             travel_um=((closed - opened) * way_um[0], (closed - opened) * way_um[1]),
             defocus_um=defocus_um,
         )
+
+    def frames(self, fields: int) -> int:
+        """How many frames so many stations take."""
+        return fields * self.frames_per_station
 
     def _slot_um(self, slot: int) -> tuple[float, float]:
         row, column = divmod(slot, _COLUMNS)

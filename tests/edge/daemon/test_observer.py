@@ -186,9 +186,9 @@ def test_a_full_disk_is_told_and_the_station_goes_on(outbox, pictures):
     assert bench.desk.latest.named_cells == 0
 
 
-def test_a_cell_that_two_fields_show_is_recorded_once_with_its_number_and_the_map_is_kept(outbox):
+def test_cells_have_numbers_and_another_run_goes_on_with_the_map(outbox):
     ground, _ = draw_field(seed=21, width_px=960, height_px=480, um_per_px=0.08)
-    # The scripted detector finds its cell at 100 px in both fields: two cells, for the second begins at 200.
+    # The scripted detector finds its cell at the same place of every field, so at another one of the slide.
     bench = Bench(outbox)
     bench.desk.open("A")
     bench.watch([np.ascontiguousarray(ground[:, x : x + 640]) for x in (0, 200)])
@@ -196,7 +196,7 @@ def test_a_cell_that_two_fields_show_is_recorded_once_with_its_number_and_the_ma
     assert [cell.number for cell in (*first, *second)] == [1, 2]
     again = Bench(outbox)
     assert again.desk.go_on()
-    again.watch([np.ascontiguousarray(ground[:, x : x + 640]) for x in (200, 100)])
+    again.watch([np.ascontiguousarray(ground[:, x : x + 640]) for x in (200, 320)])
     assert again.observer.refusals["already_counted"] == 1, "the map was kept: this field lies on it"
     (third,) = again.counted
     assert [cell.number for cell in third.cells] == [3]

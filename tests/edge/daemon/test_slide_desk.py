@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from edge.analysis.cells import Cell, Naming
-from edge.analysis.counted_fields import Place
 from edge.analysis.gates import Accepted
 from edge.analysis.stop_rule import StopRule
 from edge.contract.message import Key
@@ -18,10 +17,11 @@ from edge.daemon.slide_journal import OnMap, Origin
 from edge.errors import StorageError
 from edge.frame import Frame
 from edge.slide_identity import Pseudonyms
+from edge.slide_map.slide_map import Place
 from tests.edge.facts import classifier_facts
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
-PLACE = Place(width_px=64, height_px=48, um_per_px=None, box_um=None, plate=None, digest=b"")
+PLACE = Place()
 
 
 class Journal:

@@ -12,7 +12,6 @@ import pytest
 
 from edge.analysis.cells import Cell
 from edge.analysis.comparison import TwoReadings
-from edge.analysis.counted_fields import Place
 from edge.analysis.gates import Accepted
 from edge.contract.records import DURABLE_RECORD, UpdateRecord
 from edge.contract.taxonomy import ObjectKind
@@ -24,6 +23,7 @@ from edge.errors import EngineError
 from edge.filesystem import Disk
 from edge.frame import Frame
 from edge.outbox.store import Outbox
+from edge.slide_map.slide_map import Place
 from edge.update.hand_look import HandLook
 from edge.update.serving import Serving
 from edge.update.shadowing import ShadowGate
@@ -31,7 +31,7 @@ from edge.update.trial import TrialWatch
 from tests.edge.update.workbench import FAILED, GATE, PATIENCE, Bench, ScriptedTest, copy_of
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
-PLACE = Place(width_px=32, height_px=32, um_per_px=None, box_um=None, plate=None, digest=b"")
+PLACE = Place()
 FRAME = Frame(pixels=np.zeros((32, 32, 3), np.uint8), index=0, source="f", captured_at=NOW, monotonic_s=0.0)
 WBC = ObjectKind.WBC
 SAME = TwoReadings(kind=WBC, old="blast", new="blast")
@@ -142,7 +142,7 @@ class Run:
     def count(self):
         self.desk.open("A")
         cell = Cell(box_px=(0, 0, 9, 9), kind=WBC, score=0.9)
-        accepted = Accepted(place=PLACE, covered_px=(), focus=1.0, stained_share=0.5)
+        accepted = Accepted(place=PLACE, focus=1.0, stained_share=0.5)
         self.desk.count(FRAME, accepted, [cell], slide_number=self.desk.opened, analysis_ms=1.0)
 
     def shadows(self, opinions, fields):

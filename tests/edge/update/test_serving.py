@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 
 from edge.analysis.cells import Cell
-from edge.analysis.counted_fields import Place
 from edge.analysis.gates import Accepted
 from edge.contract.taxonomy import ObjectKind
 from edge.daemon.slide_desk import Origin, SlideDesk
 from edge.errors import StorageError
 from edge.frame import Frame
 from edge.outbox.store import Outbox
+from edge.slide_map.slide_map import Place
 from edge.update.rules import Report, waits_for_slide
 from edge.update.serving import Serving
 from tests.edge.update.workbench import GOOD, PATIENCE, SLOW, Bench, FileSink, make_bundle
 
-PLACE = Place(width_px=32, height_px=32, um_per_px=None, box_um=None, plate=None, digest=b"")
+PLACE = Place()
 
 
 @pytest.fixture
