@@ -8,11 +8,12 @@ DEMO_DONE := $(DEMO_ENV)/installed
 TEST_DONE := $(TEST_ENV)/installed
 BIN := $(TEST_ENV)/bin
 TRAINER := $(BIN)/leukoscope-trainer
+EXPORT := $(BIN)/leukoscope-export
 STARTER := edge/starter
 RUNS := runs/starter
 QUANTIZED := runs/quantized
 # Counts up with every starter bundle: a station takes none that is older than its own.
-RELEASE ?= 3
+RELEASE ?= 4
 # Processes that run the suite, a file each at a time, in the order of the files: the longest come first.
 WORKERS ?= 2
 QUIET := --quiet --disable-pip-version-check
@@ -75,9 +76,19 @@ starter-bundle: $(TEST_DONE) ## train both networks and make edge/starter of the
 	$(TRAINER) classifier cross-validate --data $(DATA) --out $(RUNS)/classifier-folds --resume
 	$(TRAINER) classifier fit --data $(DATA) --split all --out $(RUNS)/classifier --resume
 	$(TRAINER) classifier evaluate --data $(DATA) --measured $(RUNS)/classifier-folds $(RUNS)/classifier
-	$(BIN)/leukoscope-export bundle --detector $(RUNS)/detector --classifier $(RUNS)/classifier --out $(STARTER) \
+	for run in detector-judged detector classifier-folds/house classifier; do \
+		$(EXPORT) onnx $(RUNS)/$$run --out $(RUNS)/$$run.onnx || exit 1; done
+	$(EXPORT) quantize $(RUNS)/detector-judged $(RUNS)/detector-judged.onnx --out $(RUNS)/detector-judged.int8.onnx
+	$(EXPORT) quantize $(RUNS)/classifier-folds/house $(RUNS)/classifier-folds/house.onnx \
+		--out $(RUNS)/classifier-folds/house.int8.onnx
+	$(EXPORT) quantize $(RUNS)/detector $(RUNS)/detector.onnx --out $(RUNS)/detector.int8.onnx \
+		--cost-from $(RUNS)/detector-judged.int8.onnx
+	$(EXPORT) quantize $(RUNS)/classifier $(RUNS)/classifier.onnx --out $(RUNS)/classifier.int8.onnx \
+		--cost-from $(RUNS)/classifier-folds/house.int8.onnx
+	$(EXPORT) bundle --detector $(RUNS)/detector --detector-int8 $(RUNS)/detector.int8.onnx \
+		--classifier $(RUNS)/classifier --classifier-int8 $(RUNS)/classifier.int8.onnx --out $(STARTER) \
 		--name starter --release $(RELEASE) --frames $(DATA)/bccd --cells $(DATA)/bccd_cells
-	$(BIN)/leukoscope-export inspect $(STARTER)
+	$(EXPORT) inspect $(STARTER)
 
 requirements: ## pin all packages anew, with hashes and without an index address
 	$(COMPILE) --python-version 3.10 --extra demo pyproject.toml requirements/build.in \
