@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge.analysis.differential import BLAST_THRESHOLDS
 from edge.analysis.gates import GateSettings
+from edge.calibration.settings import CalibrationSettings
 from edge.camera.settings import CameraSettings
 from edge.config_path import ConfigPath
 from edge.contract.message import Name
@@ -114,6 +115,16 @@ class SupervisionSettings(_Part):
     within_s: Annotated[float, Field(gt=0, description="seconds in which that many restarts may fall")] = 60.0
 
 
+class MetricsSettings(_Part):
+    """The figures that a Prometheus on this machine may fetch."""
+
+    enabled: Annotated[bool, Field(description="whether the figures are served")] = False
+    host: Annotated[
+        str, Field(description="address to listen on; anything but loopback tells the network")
+    ] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535, description="port; 0 = any free one")] = 9471
+
+
 class StationConfig(_Part):
     """The whole of ``station.toml``."""
 
@@ -126,6 +137,7 @@ class StationConfig(_Part):
         ConfigPath | None, Field(description="the bundle's directory; left out: the starter bundle")
     ] = None
     camera: CameraSettings
+    calibration: CalibrationSettings = CalibrationSettings()
     gates: GateSettings = GateSettings()
     engine: EngineSettings = EngineSettings()
     slide: SlideSettings = SlideSettings()
@@ -133,12 +145,18 @@ class StationConfig(_Part):
     mqtt: Annotated[MqttSettings | None, Field(description="left out: results stay in the outbox")] = None
     page: PageSettings = PageSettings()
     supervision: SupervisionSettings = SupervisionSettings()
+    metrics: MetricsSettings = MetricsSettings()
     update: Annotated[UpdateSettings | None, Field(description="left out: no updates")] = None
 
     @property
     def engines_dir(self) -> Path:
         """Where engines are kept that were built on this machine."""
         return self.state_dir / "engines"
+
+    @property
+    def calibration_dir(self) -> Path:
+        """Where the calibrations of this station's objectives are kept."""
+        return self.state_dir / "calibration"
 
 
 def load_config(path: Path) -> StationConfig:

@@ -71,6 +71,12 @@ class PageError(LeukoscopeError):
     exit_code = 69  # EX_UNAVAILABLE
 
 
+class MetricsError(LeukoscopeError):
+    """Figures that cannot be served: their port is taken or not allowed."""
+
+    exit_code = 69  # EX_UNAVAILABLE
+
+
 class DeliveryError(LeukoscopeError):
     """An update that cannot be brought: its source is away, unreadable, too slow or offers nothing of it."""
 

@@ -18,6 +18,9 @@ from edge.camera.settings import open_camera
 from edge.config import StationConfig
 from edge.engine.choice import PrecisionChoice
 from edge.errors import EngineError, StorageError
+from edge.health.board import find_board
+from edge.health.clock import clock_state
+from edge.health.machine import Machine
 from edge.networks import Networks, open_networks
 from edge.outbox.store import Outbox
 from edge.station import SOFTWARE, Station
@@ -72,6 +75,7 @@ def open_station(config: StationConfig) -> Iterator[Station]:
                 outbox=outbox,
                 open_camera=lambda: open_camera(config.camera),
                 open_networks_anew=lambda: _networks(config, opening, networks.choice.precision),
+                machine=Machine(board=find_board(), clock=clock_state, monotonic_s=time.monotonic),
                 watchdog=watchdog,
                 now=lambda: datetime.now(timezone.utc),
                 monotonic_s=time.monotonic,

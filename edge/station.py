@@ -13,32 +13,32 @@ from typing import Final
 
 from typing_extensions import Self
 
+from edge import slides
 from edge.analysis.cells import Cell
 from edge.analysis.gates import Gates
 from edge.camera.protocol import Camera
 from edge.config import StationConfig
-from edge.contract.orders import Command
 from edge.contract.status import HealthRecord, StateRecord
 from edge.daemon.capture import Capture
 from edge.daemon.engine_builder import EngineBuilder
 from edge.daemon.engine_sessions import EngineSessions
 from edge.daemon.handover import Handover
-from edge.daemon.health import BrokerState, Health, OutboxFigures
+from edge.daemon.health import BrokerState, Health
 from edge.daemon.observer import COUNTING, Observer
+from edge.daemon.orders import Orders
 from edge.daemon.page_view import PageView
 from edge.daemon.problems import Problems
 from edge.daemon.publishing import publishing_by
-from edge.daemon.slide_desk import SlideDesk, SlideError
-from edge.daemon.slide_journal import Origin
-from edge.daemon.station_parts import PAGE, station_parts
-from edge.daemon.supervision import Supervisor
-from edge.daemon.supervision_rules import Patience
+from edge.daemon.station_parts import PAGE, station_parts, supervise
 from edge.daemon.timing import StageClock
 from edge.daemon.updates import RecordedReports, Updates
 from edge.engine.golden import check_golden
 from edge.engine.runtimes import ONNX_RUNTIME
-from edge.errors import ConfigError, EngineError, LeukoscopeError, StorageError
+from edge.errors import EngineError, LeukoscopeError, StorageError
 from edge.frame import Frame
+from edge.health.machine import Machine
+from edge.health.metrics import Serving, StationCollector
+from edge.health.metrics_server import MetricsServer
 from edge.networks import Networks, prepare_networks
 from edge.outbox.store import Outbox
 from edge.update.serving import Opening
@@ -72,6 +72,7 @@ class Station:
         outbox: Outbox,
         open_camera: Callable[[], Camera],
         open_networks_anew: Callable[[], AbstractContextManager[Networks]],
+        machine: Machine,
         watchdog: Watchdog,
         now: Callable[[], datetime],
         monotonic_s: Callable[[], float],
@@ -92,12 +93,13 @@ class Station:
         self._frames = Handover[Frame](capacity=FRAMES_WAITING, live=camera.live)
         self._capture = Capture(camera=camera, frames=self._frames, clock=self._clock, reopen=open_camera)
         self._sessions = EngineSessions(networks=networks, open_anew=open_networks_anew)
-        self.desk = SlideDesk(
+        self.desk = slides.slide_desk(
+            config=config,
             journal=outbox,
-            origin=Origin(site=config.site, software=SOFTWARE, bundle=manifest.id),
-            classifier=manifest.classifier,
-            record_every_fields=config.slide.record_every_fields,
+            manifest=manifest,
+            software=SOFTWARE,
             now=now,
+            clock=lambda: machine.state().clock,
         )
         self._view = PageView(
             desk=self.desk,
@@ -126,6 +128,7 @@ class Station:
             on_analysed=self._see_analysed,
             on_engine_error=watch.note_engine_error,
         )
+        orders = Orders(view=self._view, updates=lambda: self._updates, publish_health=self._publish_health)
         self._publishing = (
             publishing_by(
                 outbox=outbox,
@@ -142,7 +145,7 @@ class Station:
                     engine=engine,
                     engine_choice=networks.choice.reason,
                 ),
-                obey=self.obey,
+                obey=orders.obey,
                 clock=self._clock,
             )
             if config.mqtt is not None
@@ -156,21 +159,6 @@ class Station:
                 precision=config.engine.precision,
                 cancelled=cancelled,
             )
-        )
-        self._health = Health(
-            site=config.site,
-            station=config.station,
-            boot=lambda: outbox.boot,
-            state_dir=config.state_dir,
-            capture=self._capture,
-            frames=self._frames,
-            observer=self._observer,
-            clock=self._clock,
-            problems=self.problems,
-            outbox=self._outbox_figures,
-            broker=self._broker_state,
-            now=now,
-            monotonic_s=monotonic_s,
         )
         reports = RecordedReports(outbox=outbox, desk=self.desk)
         self._updates = (
@@ -210,20 +198,48 @@ class Station:
             if config.page.enabled
             else None
         )
-        self._supervisor = Supervisor(
-            parts=tuple(
-                station_parts(
-                    capture=self._capture,
-                    observer=self._observer,
-                    publishing=self._publishing,
-                    page=self._page,
-                    clock=self._clock,
-                    stuck_after_s=config.supervision.stuck_after_s,
-                )
-            ),
-            patience=Patience(restarts=config.supervision.restarts, within_s=config.supervision.within_s),
+        parts = station_parts(
+            capture=self._capture,
+            observer=self._observer,
+            publishing=self._publishing,
+            page=self._page,
+            clock=self._clock,
+            stuck_after_s=config.supervision.stuck_after_s,
+        )
+        self._supervisor = supervise(
+            parts, settings=config.supervision, problems=self.problems, monotonic_s=monotonic_s
+        )
+        self._health = Health(
+            site=config.site,
+            station=config.station,
+            boot=lambda: outbox.boot,
+            state_dir=config.state_dir,
+            capture=self._capture,
+            frames=self._frames,
+            observer=self._observer,
+            clock=self._clock,
             problems=self.problems,
+            supervisor=self._supervisor,
+            machine=machine,
+            outbox=outbox.statistics,
+            broker=self._broker_state,
+            now=now,
             monotonic_s=monotonic_s,
+        )
+        serving = Serving(
+            site=config.site,
+            station=config.station,
+            software=SOFTWARE,
+            bundle=manifest.id,
+            bundle_name=manifest.name,
+            release=manifest.release,
+            engine=engine,
+        )
+        collector = StationCollector(serving=serving, health=self.health, totals=self._clock.totals)
+        self._metrics = (
+            MetricsServer(collector=collector, host=config.metrics.host, port=config.metrics.port)
+            if config.metrics.enabled
+            else None
         )
 
     @property
@@ -279,8 +295,9 @@ class Station:
             self._page.start()
             _log.info("page: %s", self._page.url)
         try:
-            if self._config.slide.open_at_start:
-                self.desk.open(None)
+            if self._metrics is not None:
+                self._metrics.start()
+            slides.begin_slide(self.desk, self._config.slide)
             if self._publishing is not None:
                 self._publishing.start()
             self._observer.start()
@@ -320,28 +337,11 @@ class Station:
             self._outbox.enforce_limits()
         except StorageError as error:
             self.problems.raise_("outbox", str(error))
-        if self._publishing is not None:
-            self._publishing.publish_health(self.health())
+        self._publish_health()
 
     def health(self) -> HealthRecord:
         """How the station fares now."""
         return self._health.record()
-
-    def obey(self, command: Command) -> None:
-        """Carry out a command from the fleet; one that does not fit the moment is logged and passed over."""
-        try:
-            if command.command == "open_slide":
-                self._view.open_slide(command.slide)
-            elif command.command == "close_slide":
-                self._view.close_slide()
-            elif command.command == "look_for_update":
-                self._require_updates().look()
-            elif command.command == "cancel_update":
-                self._require_updates().cancel()
-            elif self._publishing is not None:
-                self._publishing.publish_health(self.health())
-        except (SlideError, StorageError, ConfigError) as error:
-            _log.warning("command %s (%s): %s", command.id, command.command, error)
 
     def close_slide(self) -> None:
         """Close the open slide, if one is; its record is then on the way."""
@@ -361,11 +361,6 @@ class Station:
         if self._shadow is not None:
             self._shadow.see(frame, cells)
 
-    def _require_updates(self) -> Updates:
-        if self._updates is None:
-            raise ConfigError("This station takes no updates.", remedy="Give it an [update] table.")
-        return self._updates
-
     def _stop(self) -> None:
         if not self._capture.stop(_STOP_S):
             _log.warning("the camera %s does not let go of its thread", self._capture.camera.name)
@@ -379,6 +374,12 @@ class Station:
             self._publishing.stop(_STOP_S)
         if self._page is not None:
             self._page.stop(_STOP_S)
+        if self._metrics is not None:
+            self._metrics.stop(_STOP_S)
+
+    def _publish_health(self) -> None:
+        if self._publishing is not None:
+            self._publishing.publish_health(self.health())
 
     def _tell(self, subject: str, problem: str) -> None:
         if problem:
@@ -390,10 +391,6 @@ class Station:
         health = self.health()
         without = "".join(f", without {part}" for part in self._supervisor.degraded)
         return f"camera {health.camera}, {health.fields} fields, {health.outbox_records} to deliver{without}"
-
-    def _outbox_figures(self) -> OutboxFigures:
-        held = self._outbox.statistics()
-        return OutboxFigures(records=held.records, size_bytes=held.size_bytes, discarded=held.discarded)
 
     def _broker_state(self) -> BrokerState:
         return "off" if self._publishing is None else self._publishing.broker

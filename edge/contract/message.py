@@ -7,7 +7,7 @@ up to which it has committed everything.
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -34,6 +34,10 @@ class Message(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
+ClockState = Literal["synchronised", "unsynchronised", "unknown"]
+"""Whether a time server held the wall clock that a time was taken from."""
+
+
 class Key(Message):
     """Names one durable record in the world, for ever."""
 
@@ -45,7 +49,8 @@ class Key(Message):
 class Stamp(Message):
     """What every durable record tells of itself.
 
-    ``recorded_at`` is wall-clock UTC; the order of records is that of their keys, never of their times.
+    ``recorded_at`` is wall-clock UTC, and ``clock`` says what that clock was worth then; the order of records
+    is that of their keys, never of their times.
     """
 
     site: Name
@@ -53,6 +58,7 @@ class Stamp(Message):
     recorded_at: AwareDatetime
     software: str
     bundle: str
+    clock: ClockState | None = None
 
 
 def topic(site: str, station: str, leaf: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
 
-from edge.contract.message import Count, Message, Name
+from edge.contract.message import ClockState, Count, Message, Name
 
 
 class StageLatency(Message):
@@ -18,7 +18,12 @@ class StageLatency(Message):
 
 
 class HealthRecord(Message):
-    """How the station fares. Not durable: the next one replaces it."""
+    """How the station fares. Not durable: the next one replaces it.
+
+    ``restarts`` counts, by part, how often one was begun anew because it was stuck, ``degraded`` names those
+    that the station goes on without. ``outbox_oldest_s`` is the age of the oldest record that nobody has
+    taken yet. None is what the machine does not tell.
+    """
 
     schema_id: Annotated[Literal["leukoscope/health/1"], Field(alias="schema")] = "leukoscope/health/1"
     site: Name
@@ -40,6 +45,15 @@ class HealthRecord(Message):
     memory_bytes: Count
     broker: Literal["connected", "disconnected", "off"]
     problems: tuple[str, ...] = ()
+    outbox_oldest_s: Annotated[float, Field(ge=0)] | None = None
+    temperature_c: float | None = None
+    throttled: bool | None = None
+    throttled_by: str = ""
+    clock: ClockState = "unknown"
+    open_files: Count | None = None
+    threads: Count | None = None
+    restarts: Mapping[str, Count] = {}
+    degraded: tuple[str, ...] = ()
 
 
 class StateRecord(Message):

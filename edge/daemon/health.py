@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
-
-import psutil
 
 from edge.contract.status import HealthRecord
 from edge.daemon.capture import Capture
 from edge.daemon.handover import Handover
 from edge.daemon.observer import Observer
 from edge.daemon.problems import Problems
+from edge.daemon.supervision import Supervisor
 from edge.daemon.timing import StageClock
 from edge.frame import Frame
+from edge.health.machine import Machine
+from edge.outbox.store import OutboxStatistics
 
 BrokerState = Literal["connected", "disconnected", "off"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class OutboxFigures:
-    """What the outbox holds, and what it had to let go."""
-
-    records: int
-    size_bytes: int
-    discarded: int
 
 
 class Health:
@@ -46,7 +37,9 @@ class Health:
         observer: Observer,
         clock: StageClock,
         problems: Problems,
-        outbox: Callable[[], OutboxFigures],
+        supervisor: Supervisor,
+        machine: Machine,
+        outbox: Callable[[], OutboxStatistics],
         broker: Callable[[], BrokerState],
         now: Callable[[], datetime],
         monotonic_s: Callable[[], float],
@@ -60,16 +53,18 @@ class Health:
         self._observer = observer
         self._clock = clock
         self._problems = problems
+        self._supervisor = supervisor
+        self._machine = machine
         self._outbox = outbox
         self._broker = broker
         self._now = now
         self._monotonic_s = monotonic_s
         self._started_s = monotonic_s()
-        self._process = psutil.Process()
 
     def record(self) -> HealthRecord:
         """The station's health now."""
         outbox = self._outbox()
+        machine = self._machine.state()
         return HealthRecord(
             site=self._site,
             station=self._station,
@@ -80,17 +75,23 @@ class Health:
             frames=self._capture.frames_read,
             frames_dropped=self._frames.dropped,
             fields=self._observer.fields,
-            refusals=self._refusals(),
+            refusals=dict(self._observer.refusals),
             latencies=self._clock.latencies(),
             queues=self._observer.waiting,
             outbox_records=outbox.records,
             outbox_bytes=outbox.size_bytes,
+            outbox_oldest_s=None if outbox.oldest_age_s is None else round(outbox.oldest_age_s, 1),
             discarded=outbox.discarded,
             disk_free_bytes=shutil.disk_usage(self._state_dir).free,
-            memory_bytes=int(self._process.memory_info().rss),
+            memory_bytes=machine.memory_bytes,
+            open_files=machine.open_files,
+            threads=machine.threads,
+            temperature_c=machine.heat.temperature_c,
+            throttled=machine.heat.throttled,
+            throttled_by=machine.heat.reason,
+            clock=machine.clock,
             broker=self._broker(),
+            restarts={name: count for name, count in self._supervisor.restarts.items() if count},
+            degraded=self._supervisor.degraded,
             problems=self._problems.standing(),
         )
-
-    def _refusals(self) -> Mapping[str, int]:
-        return dict(self._observer.refusals)

@@ -17,7 +17,7 @@ from edge.analysis.gates import Accepted
 from edge.analysis.session import SlideSession, Step, Tally, group_of
 from edge.analysis.stop_rule import StopRule
 from edge.contract.manifest import Classifier
-from edge.contract.message import Key, SlideName, Stamp
+from edge.contract.message import ClockState, Key, SlideName, Stamp
 from edge.contract.records import CoveredGround, SlideRecord
 from edge.daemon.kept_slide import (
     Identity,
@@ -27,7 +27,7 @@ from edge.daemon.kept_slide import (
     values_of_head,
     values_of_step,
 )
-from edge.daemon.slide_journal import CountedField, Journal, OnMap, Origin, SlideJournal
+from edge.daemon.slide_journal import CountedCell, CountedField, Journal, OnMap, Origin, SlideJournal
 from edge.daemon.slide_state import Ending, SlideState
 from edge.errors import LeukoscopeError, StorageError
 from edge.frame import Frame
@@ -93,8 +93,9 @@ class SlideDesk:
         now: Callable[[], datetime],
         rules: CountRules | None = None,
         names: SlideNames | None = None,
+        clock: Callable[[], ClockState | None] = lambda: None,
     ) -> None:
-        self._journal = SlideJournal(journal=journal, origin=origin, now=now)
+        self._journal = SlideJournal(journal=journal, origin=origin, now=now, clock=clock)
         self._bundle = origin.bundle
         self._classifier = classifier
         self._record_every_fields = record_every_fields
@@ -243,7 +244,7 @@ class SlideDesk:
                 self._record_summary(slide)
             return field
 
-    def judge(self, field: CountedField, index: int, verdict: str | None) -> None:
+    def judge(self, counted: CountedCell, verdict: str | None) -> None:
         """Note a person's verdict on a cell of the open slide: one of ``PERSONS_ANSWERS``, out of its class.
 
         None lets the network's answer stand again. Raises SlideError where the cell is not of this slide, or
@@ -251,16 +252,12 @@ class SlideDesk:
         """
         with self._lock:
             slide = self._require()
-            cell = field.cells[index]
-            if slide.head.slide != field.slide or cell.naming is None:
+            cell = counted.cell
+            if slide.head.slide != counted.slide or cell.naming is None:
                 raise SlideError("This cell is not of the open slide.", remedy="Review it in the collector.")
-            name = f"{field.key.boot}-{field.key.sequence}-{index}"
-            step = slide.session.after_verdict(
-                name if cell.number is None else str(cell.number), machine=group_of(cell), verdict=verdict
-            )
-            key = self._journal.verdict(
-                field, index, step, machine_class=cell.naming.cell_class, verdict=verdict
-            )
+            name = counted.name if cell.number is None else str(cell.number)
+            step = slide.session.after_verdict(name, machine=group_of(cell), verdict=verdict)
+            key = self._journal.verdict(counted, step, machine_class=cell.naming.cell_class, verdict=verdict)
             self._take(slide, step, key)
 
     # Below here the lock is held.

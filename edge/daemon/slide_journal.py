@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from edge.analysis.cells import Cell
 from edge.analysis.gates import Accepted
 from edge.analysis.session import Step
-from edge.contract.message import Key, Stamp
+from edge.contract.message import ClockState, Key, Stamp
 from edge.contract.records import (
     CoveredGround,
     DurableRecord,
@@ -78,13 +78,36 @@ class CountedField:
     cells: tuple[Cell, ...]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CountedCell:
+    """One cell of a counted field: the field's key, and the cell's place in its record."""
+
+    field_key: Key
+    slide: str
+    index: int
+    cell: Cell
+
+    @property
+    def name(self) -> str:
+        """Names the cell for ever, on this station."""
+        return f"{self.field_key.boot}-{self.field_key.sequence}-{self.index}"
+
+
 class SlideJournal:
     """Writes a slide's records. Every method raises StorageError, and then nothing is written."""
 
-    def __init__(self, *, journal: Journal, origin: Origin, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        origin: Origin,
+        now: Callable[[], datetime],
+        clock: Callable[[], ClockState | None],
+    ) -> None:
         self._journal = journal
         self._origin = origin
         self._now = now
+        self._clock = clock
 
     def stamp(self, key: Key) -> Stamp:
         """What a record that is made now under ``key`` says of where it comes from."""
@@ -94,6 +117,7 @@ class SlideJournal:
             recorded_at=self._now(),
             software=self._origin.software,
             bundle=self._origin.bundle,
+            clock=self._clock(),
         )
 
     def kept(self) -> dict[str, bytes]:
@@ -148,18 +172,16 @@ class SlideJournal:
         )
         return CountedField(key=key, slide=head.slide, number=number, frame=frame, cells=tuple(cells))
 
-    def verdict(
-        self, field: CountedField, index: int, step: Step, *, machine_class: str, verdict: str | None
-    ) -> Key:
+    def verdict(self, counted: CountedCell, step: Step, *, machine_class: str, verdict: str | None) -> Key:
         """Record a person's verdict on a cell; None says that the network's class stands."""
 
         def build(key: Key) -> ReviewRecord:
             stamp = self.stamp(key)
             return ReviewRecord(
                 stamp=stamp,
-                slide=field.slide,
-                field_key=field.key,
-                cell=index,
+                slide=counted.slide,
+                field_key=counted.field_key,
+                cell=counted.index,
                 machine_class=machine_class,
                 reviewed_class=verdict or machine_class,
                 reviewer=REVIEWER,

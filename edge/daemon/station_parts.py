@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
+from edge.config import SupervisionSettings
 from edge.daemon.capture import CAPTURE, Capture
 from edge.daemon.observer import ANALYSIS, GATES, SAVING, Observer
+from edge.daemon.problems import Problems
 from edge.daemon.publishing import PUBLISHING, Publishing
 from edge.daemon.stage_worker import PREPARING_S
-from edge.daemon.supervision import Part
+from edge.daemon.supervision import Part, Supervisor
+from edge.daemon.supervision_rules import Patience
 from edge.daemon.timing import StageClock
 from edge.web.server import PageServer
 
@@ -69,6 +72,22 @@ def station_parts(
             restart=lambda _reason: _begin_page_anew(page, clock),
             give_up=lambda _reason: page.stop(0),
         )
+
+
+def supervise(
+    parts: Iterable[Part],
+    *,
+    settings: SupervisionSettings,
+    problems: Problems,
+    monotonic_s: Callable[[], float],
+) -> Supervisor:
+    """The supervisor of these parts, as patient as ``settings`` say."""
+    return Supervisor(
+        parts=tuple(parts),
+        patience=Patience(restarts=settings.restarts, within_s=settings.within_s),
+        problems=problems,
+        monotonic_s=monotonic_s,
+    )
 
 
 def _stage(observer: Observer, stage: str, clock: StageClock, stuck_after_s: float) -> Part:

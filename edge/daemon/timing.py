@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -25,6 +25,8 @@ class StageClock:
         self._samples: dict[str, deque[float]] = {}
         self._progress: dict[str, float] = {}
         self._passes: Counter[str] = Counter()
+        self._measured: Counter[str] = Counter()
+        self._total_s: defaultdict[str, float] = defaultdict(float)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -39,6 +41,8 @@ class StageClock:
             self._samples.setdefault(name, deque(maxlen=WINDOW)).append(latency_s * 1000)
             self._progress[name] = self._monotonic_s()
             self._passes[name] += 1
+            self._measured[name] += 1
+            self._total_s[name] += latency_s
 
     def alive(self, name: str) -> None:
         """Stamp the progress of a stage that did its round without work, such as waiting for a frame."""
@@ -61,6 +65,11 @@ class StageClock:
         """How much work the stage has seen through."""
         with self._lock:
             return self._passes[name]
+
+    def totals(self) -> dict[str, tuple[int, float]]:
+        """How often each stage was measured since the start, and how many seconds that took in all."""
+        with self._lock:
+            return {name: (count, self._total_s[name]) for name, count in self._measured.items()}
 
     def latencies(self) -> dict[str, StageLatency]:
         """The median and the 99th percentile of each stage over its last passes."""

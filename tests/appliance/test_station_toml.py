@@ -22,9 +22,11 @@ from edge.camera.hardware_settings import (
 from edge.camera.settings import FolderSettings, VirtualSlideSettings
 from edge.config import (
     EngineSettings,
+    MetricsSettings,
     PageSettings,
     SlideSettings,
     StationConfig,
+    SupervisionSettings,
     load_config,
     parse_config,
 )
@@ -108,6 +110,8 @@ def parts_of(model: BaseModel) -> Iterator[BaseModel]:
         ("slide", SlideSettings),
         ("outbox", OutboxLimits),
         ("page", PageSettings),
+        ("supervision", SupervisionSettings),
+        ("metrics", MetricsSettings),
         ("camera", VideoSettings),
         ("mqtt", MqttSettings),
         ("update", UpdateSettings),
@@ -135,6 +139,8 @@ def test_the_schema_has_no_part_that_these_tests_pass_over() -> None:
         SlideSettings,
         OutboxLimits,
         PageSettings,
+        SupervisionSettings,
+        MetricsSettings,
         MqttSettings,
         TlsSettings,
         UpdateSettings,

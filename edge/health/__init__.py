@@ -1,0 +1,1 @@
+"""How the machine under the station fares, and the figures by which others watch it."""
