@@ -13,6 +13,7 @@ from typing import Annotated, TextIO
 import typer
 
 from edge.bundle import open_bundle, starter_bundle
+from edge.calibrate_cli import app as calibrate_commands
 from edge.command_line import run_app
 from edge.config import load_config
 from edge.demo import DemoOptions, run_demo
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 
 app.add_typer(update_commands)
+app.add_typer(calibrate_commands)
 app.add_typer(validate_commands, name="validate")
 
 ConfigOption = Annotated[

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+from pathlib import Path
 
 import typer
 
-from edge.errors import LeukoscopeError
+from edge.errors import LeukoscopeError, StorageError
 
 
 def run_app(app: typer.Typer) -> None:
@@ -34,3 +36,15 @@ def run_with_extra(module: str, *, extra: str) -> None:
         )
         sys.exit(LeukoscopeError.exit_code)
     commands.main()
+
+
+def require_owner(place: Path, *, command: str) -> None:
+    """Refuse another user than the owner of ``place``: what root writes there, the station could not open.
+
+    Raises StorageError, with ``command`` as that user would give it; a place that is not there is nobody's.
+    """
+    if place.exists() and place.stat().st_uid != os.geteuid():
+        raise StorageError(
+            f"{place} is the station's own, and belongs to {place.owner()}.",
+            remedy=f"Give the command as that user: sudo -u {place.owner()} leukoscope-edge {command} ...",
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from edge.bundle import read_manifest
+from edge.command_line import require_owner
 from edge.config import load_config
 from edge.errors import ConfigError, LeukoscopeError, StorageError
 from edge.update.hand_look import HandLook
@@ -105,11 +105,7 @@ def _writable_room(path: Path) -> UpdateRoom:
     """Refuses another user than the station's: what root writes here, the station could not open again."""
     room = _room(path)
     place = room.store.root if room.store.root.exists() else room.config.state_dir
-    if place.exists() and place.stat().st_uid != os.geteuid():
-        raise StorageError(
-            f"{place} is the station's own, and belongs to {place.owner()}.",
-            remedy=f"Give the command as that user: sudo -u {place.owner()} leukoscope-edge update ...",
-        )
+    require_owner(place, command="update")
     return room
 
 

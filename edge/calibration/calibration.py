@@ -18,6 +18,8 @@ from edge.frame import Frame, Pixels
 
 SHOWN_DIGITS: Final = 12
 
+Measure = Scale | FlatField | FocusReference
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Calibration:
@@ -52,6 +54,32 @@ class Calibration:
             )
 
 
+def renewed(
+    before: Calibration | None,
+    *,
+    objective: str,
+    camera: str,
+    size_px: tuple[int, int],
+    changed_at: datetime,
+    measure: Measure,
+) -> Calibration:
+    """A calibration with ``measure`` in the place of its kind.
+
+    The other measures of ``before`` are kept where they are of the same camera and picture size.
+    """
+    width_px, height_px = size_px
+    kept = before
+    if kept is None or (kept.camera, kept.width_px, kept.height_px) != (camera, width_px, height_px):
+        kept = Calibration(
+            objective=objective, camera=camera, width_px=width_px, height_px=height_px, changed_at=changed_at
+        )
+    if isinstance(measure, Scale):
+        return replace(kept, changed_at=changed_at, digest="", scale=measure)
+    if isinstance(measure, FlatField):
+        return replace(kept, changed_at=changed_at, digest="", flat=measure)
+    return replace(kept, changed_at=changed_at, digest="", focus=measure)
+
+
 class Correction:
     """Makes frames what they would be in even, neutral light, with the scale known.
 
@@ -68,17 +96,21 @@ class Correction:
         Values above 255 are cut off there. Raises CalibrationError for a frame of another size.
         """
         known = self.calibration
-        known.require_for(camera=known.camera, width_px=frame.width_px, height_px=frame.height_px)
-        pixels = frame.pixels if self._gains is None else _brightened(frame.pixels, self._gains)
         um_per_px = frame.um_per_px if known.scale is None else known.scale.um_per_px
+        pixels = self.apply_to_pixels(frame.pixels)
         return replace(frame, pixels=pixels, um_per_px=um_per_px, calibration=known.digest)
+
+    def apply_to_pixels(self, pixels: Pixels) -> Pixels:
+        """Corrected pixels; the same ones where the light was not measured. Raises as ``apply``."""
+        known = self.calibration
+        height_px, width_px = pixels.shape[:2]
+        known.require_for(camera=known.camera, width_px=width_px, height_px=height_px)
+        if self._gains is None:
+            return pixels
+        return np.asarray(cv2.multiply(pixels, self._gains, dtype=cv2.CV_8U), dtype=np.uint8)
 
 
 def _full_size(flat: FlatField, calibration: Calibration) -> NDArray[np.float32]:
     size = (calibration.width_px, calibration.height_px)
     gains = cv2.resize(flat.gains, size, interpolation=cv2.INTER_CUBIC)
     return np.asarray(np.maximum(gains, 1), dtype=np.float32)
-
-
-def _brightened(pixels: Pixels, gains: NDArray[np.float32]) -> Pixels:
-    return np.asarray(cv2.multiply(pixels, gains, dtype=cv2.CV_8U), dtype=np.uint8)

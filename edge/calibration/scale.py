@@ -8,6 +8,7 @@ straight line through the places of all the lines tells it to a fraction of a pi
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,6 +32,7 @@ _MIN_HARMONIC: Final = 0.12
 _MAX_RESIDUAL: Final = 0.04
 _MIN_FOUND: Final = 0.7
 _MAX_MISPLACED: Final = 0.25
+_MAX_APART: Final = 0.005
 _STEPS_PER_PX: Final = 2
 _GRADIENT_PX: Final = 2.0
 # Student's t for a two-sided 95% interval, by degrees of freedom from 2 on; beyond the table it is near 2.
@@ -80,6 +82,24 @@ def measure_scale(picture: Pixels, *, pitch_um: float) -> Scale:
         lines=used,
         residual_px=residual / _STEPS_PER_PX,
     )
+
+
+def agreed_scale(scales: Sequence[Scale]) -> Scale:
+    """The scale with the narrowest interval of several pictures of one ruling.
+
+    Raises CalibrationError where another differs from it by more than the intervals of both and half a
+    percent: then the pictures are not of one objective, or not of one ruling.
+    """
+    best = min(scales, key=lambda scale: scale.high / scale.low)
+    for each in scales:
+        apart = abs(each.um_per_px / best.um_per_px - 1)
+        allowed = _MAX_APART + (each.high - each.low + best.high - best.low) / (2 * best.um_per_px)
+        if apart > allowed:
+            raise CalibrationError(
+                f"The pictures disagree: {best.um_per_px:.5f} and {each.um_per_px:.5f} um to a pixel.",
+                remedy="Take all of them with one objective, of one ruling, in focus.",
+            )
+    return best
 
 
 def _relief(picture: Pixels) -> NDArray[np.float32]:
