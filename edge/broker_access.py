@@ -23,14 +23,14 @@ def read_password(file: Path | None) -> str | None:
 
 
 def tls_context(
-    *, ca_file: Path | None, certificate_file: Path | None, key_file: Path | None
+    *, ca_file: Path | None, certificate_file: Path | None, key_file: Path | None, crl_file: Path | None = None
 ) -> ssl.SSLContext:
     """TLS 1.2 or newer; the broker's name is checked against its certificate.
 
-    Without ``ca_file`` the system's own authorities vouch for the broker. Raises BrokerError naming the
-    file that does not serve.
+    Without ``ca_file`` the system's own authorities vouch for the broker. With ``crl_file``, a certificate
+    that stands in that list is refused. Raises BrokerError naming the file that does not serve.
     """
-    for file in (ca_file, certificate_file, key_file):
+    for file in (ca_file, certificate_file, key_file, crl_file):
         if file is not None and not file.is_file():
             raise BrokerError(
                 f"The TLS file {file} does not exist.", remedy="Put it there, or correct its path."
@@ -39,6 +39,9 @@ def tls_context(
         context = ssl.create_default_context(cafile=ca_file)
         if certificate_file is not None:
             context.load_cert_chain(certificate_file, key_file)
+        if crl_file is not None:
+            context.load_verify_locations(cafile=crl_file)
+            context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
     except (ssl.SSLError, OSError) as error:
         raise BrokerError(
             f"The TLS files of the broker's connection do not serve: {error}.",

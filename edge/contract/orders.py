@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, Field
 from edge.contract.message import Message, Name, SlideName
 
 CommandId = Annotated[str, Field(min_length=1, max_length=64)]
+CommandOutcome = Literal["done", "not_done", "expired", "malformed", "not_saved", "unknown"]
 
 
 class Ack(Message):
@@ -57,7 +58,7 @@ class CommandAnswer(Message):
     site: Name
     station: Name
     id: CommandId
-    outcome: Literal["done", "not_done", "expired", "malformed", "not_saved", "unknown"]
+    outcome: CommandOutcome
     detail: str = ""
     repeated: bool = False
     answered_at: AwareDatetime

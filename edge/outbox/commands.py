@@ -7,20 +7,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from edge.contract.message import MAX_COMMAND_BYTES
-from edge.contract.orders import Command
+from edge.contract.orders import Command, CommandId
+from edge.errors import StorageError
+from edge.outbox.token_bucket import TokenBucket
 
 RefusalReason = Literal["oversized", "too_many", "malformed", "expired", "repeated", "not_saved", "not_done"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """Why a command is not carried out; ``detail`` is for the log."""
+    """Why a command is not carried out; ``command_id`` where it has one to be answered under."""
 
     reason: RefusalReason
     detail: str
+    command_id: str | None = None
 
 
 class Remember(Protocol):
@@ -50,39 +53,48 @@ class CommandGate:
         self._remember = remember
         self._utc_now = utc_now
         self._monotonic_s = monotonic_s
-        self._tokens = float(per_minute)
-        self._filled_at_s = monotonic_s()
+        self._tokens = TokenBucket(per_s=per_minute / 60, capacity=per_minute, now_s=monotonic_s())
 
     def judge(self, payload: bytes) -> Command | Refusal:
-        """The command to carry out, which counts as carried out from now on, or why it is refused.
-
-        Raises StorageError when it cannot be noted as carried out; then it must not be.
-        """
+        """The command to carry out, which counts as carried out from now on, or why it is refused."""
         if len(payload) > MAX_COMMAND_BYTES:
             return Refusal(
                 reason="oversized", detail=f"{len(payload)} bytes, {MAX_COMMAND_BYTES} are allowed"
             )
-        if not self._take_token():
+        if not self._tokens.take(now_s=self._monotonic_s()):
             return Refusal(reason="too_many", detail=f"more than {self._per_minute} in a minute")
         try:
             command = Command.model_validate_json(payload)
         except ValidationError as error:
-            return Refusal(reason="malformed", detail=_first_fault(error))
-        if command.expires_at <= self._utc_now():
-            return Refusal(reason="expired", detail=f"{command.id} expired at {command.expires_at}")
-        if not self._remember(command.id, expires_at=command.expires_at):
-            return Refusal(reason="repeated", detail=f"{command.id} was carried out before")
-        return command
+            return Refusal(reason="malformed", detail=_first_fault(error), command_id=_id_of(payload))
+        refusal = self._why_not(command)
+        return command if refusal is None else refusal
 
-    def _take_token(self) -> bool:
-        now_s = self._monotonic_s()
-        gained = (now_s - self._filled_at_s) * self._per_minute / 60
-        self._tokens = min(float(self._per_minute), self._tokens + gained)
-        self._filled_at_s = now_s
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
+    def _why_not(self, command: Command) -> Refusal | None:
+        if command.expires_at <= self._utc_now():
+            expired = f"{command.id} expired at {command.expires_at}"
+            return Refusal(reason="expired", detail=expired, command_id=command.id)
+        try:
+            is_new = self._remember(command.id, expires_at=command.expires_at)
+        except StorageError as error:
+            return Refusal(reason="not_saved", detail=str(error), command_id=command.id)
+        if not is_new:
+            again = f"{command.id} was carried out before"
+            return Refusal(reason="repeated", detail=again, command_id=command.id)
+        return None
+
+
+class _Named(BaseModel):
+    """As much of an order as must be readable for it to be answered."""
+
+    id: CommandId
+
+
+def _id_of(payload: bytes) -> str | None:
+    try:
+        return _Named.model_validate_json(payload).id
+    except ValidationError:
+        return None
 
 
 def _first_fault(error: ValidationError) -> str:

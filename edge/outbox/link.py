@@ -22,6 +22,9 @@ from edge.outbox.settings import MqttSettings, TlsSettings
 # The broker keeps what is far beyond any command to itself (MQTT 5).
 _MAX_PACKET_BYTES: Final = 4 * MAX_COMMAND_BYTES
 _MQTT_5: Final = "5"
+_RECEIVE_MAXIMUM: Final = 65_535  # what MQTT 5 says of a broker that says nothing
+REPLAYED: Final = ("replayed", "true")
+"""The user property of a record that has waited, or was sent before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +55,14 @@ Event = Delivered | Received | Lost
 
 @dataclass(frozen=True, kw_only=True)
 class Publication:
-    """A message to publish; ``expiry_s`` counts in MQTT 5 alone."""
+    """A message to publish; ``expiry_s`` and ``replayed``, that it is not new, are told in MQTT 5 alone."""
 
     topic: str
     payload: bytes
     qos: int = 1
     retain: bool = False
     expiry_s: int | None = None
+    replayed: bool = False
 
 
 def check_files(settings: MqttSettings) -> None:
@@ -88,6 +92,10 @@ class Link:
         self._answered = threading.Event()
         self._refusal = ""
         self._paho: mqtt.Client | None = None
+        self.receive_maximum = _RECEIVE_MAXIMUM
+        """How many messages the broker takes at QoS 1 without having answered one."""
+        self.packet_bytes_max: int | None = None
+        """The largest packet that the broker takes; None where it does not say."""
 
     def open(self) -> None:
         """Connect and subscribe. Raises BrokerError saying why not."""
@@ -126,6 +134,7 @@ class Link:
                 PayloadFormatIndicator=1,
                 ContentType="application/json",
                 MessageExpiryInterval=publication.expiry_s,
+                UserProperty=REPLAYED if publication.replayed else None,
             )
         info = self._client_in_use.publish(
             publication.topic,
@@ -167,6 +176,8 @@ class Link:
             reconnect_on_failure=False,
         )
         client.connect_timeout = settings.connect_timeout_s
+        # How many are under way is the publisher's to say; paho would hold some back.
+        client.max_inflight_messages = 0
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
@@ -206,11 +217,13 @@ class Link:
         _userdata: object,
         _flags: mqtt.ConnectFlags,
         reason: ReasonCode,
-        _properties: Properties | None,
+        properties: Properties | None,
     ) -> None:
         if reason.is_failure:
             self._refusal = str(reason)
         else:
+            self.receive_maximum = getattr(properties, "ReceiveMaximum", _RECEIVE_MAXIMUM)
+            self.packet_bytes_max = getattr(properties, "MaximumPacketSize", None)
             for topic in self._subscriptions:
                 client.subscribe(topic, qos=1)
         self._answered.set()
@@ -267,4 +280,9 @@ def _properties(packet: int, **values: Any) -> Properties:  # noqa: ANN401 - MQT
 
 
 def _context(tls: TlsSettings) -> ssl.SSLContext:
-    return tls_context(ca_file=tls.ca_file, certificate_file=tls.certificate_file, key_file=tls.key_file)
+    return tls_context(
+        ca_file=tls.ca_file,
+        certificate_file=tls.certificate_file,
+        key_file=tls.key_file,
+        crl_file=tls.crl_file,
+    )

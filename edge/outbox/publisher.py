@@ -11,26 +11,22 @@ import logging
 import random
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Final, Literal
 
-from pydantic import ValidationError
-
 from edge.contract.message import topic
-from edge.contract.orders import Ack, Command
+from edge.contract.orders import Command
 from edge.contract.status import HealthRecord, StateRecord
-from edge.errors import BrokerError, LeukoscopeError, StorageError
+from edge.errors import BrokerError, StorageError
+from edge.outbox.command_desk import CommandDesk
 from edge.outbox.commands import CommandGate, Refusal, RefusalReason
-from edge.outbox.kinds import StoredRecord
+from edge.outbox.delivery import Delivery
 from edge.outbox.link import Delivered, Link, Lost, Publication, Received, check_files
 from edge.outbox.mailbox import Mailbox
-from edge.outbox.position import Position
 from edge.outbox.settings import MqttSettings
 from edge.outbox.store import Outbox
-from edge.outbox.window import Window
 
 _LOG: Final = logging.getLogger(__name__)
 _IDLE_S: Final = 5.0
@@ -38,7 +34,8 @@ _IDLE_S: Final = 5.0
 _STORAGE_PAUSE_S: Final = 5.0
 _FAREWELL_S: Final = 2.0
 _LIMITS_EVERY_S: Final = 60.0
-_PAGE: Final = 32
+_ANSWER_EXPIRY_S: Final = 3600
+"""Whoever gave an order asks for its answer sooner than that, or asks again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +46,7 @@ class PublisherStatus:
     problem: str = ""
     connections: int = 0
     sent: int = 0
+    replayed: int = 0
     resends: int = 0
     acknowledged: int = 0
     commands: int = 0
@@ -61,7 +59,8 @@ class Publisher:
 
     ``birth`` is asked at every connection what the station is; its state, boot and first pending sequences
     are filled in here. ``on_command`` is called from the publisher's thread and must return soon; a
-    LeukoscopeError of it is logged and counted. ``on_progress`` is called there at every round of its work.
+    LeukoscopeError of it is the answer to the command. ``on_progress`` is called there at every round of its
+    work.
     """
 
     def __init__(
@@ -83,35 +82,51 @@ class Publisher:
         self._site = site
         self._station = station
         self._birth = birth
-        self._on_command = on_command
         self._on_progress = on_progress
         self._chance = chance or random.Random()
         self._monotonic_s = monotonic_s
         self._mailbox = Mailbox()
-        self._window = Window(
-            size=settings.in_flight,
-            timeout_s=settings.ack_timeout_s,
-            timeout_max_s=settings.ack_timeout_max_s,
+        self._delivery = Delivery(
+            outbox=outbox, settings=settings, site=site, station=station, monotonic_s=monotonic_s
         )
-        self._gate = CommandGate(
-            per_minute=settings.commands_per_minute,
-            remember=outbox.remember_command,
+        self._desk = CommandDesk(
+            gate=CommandGate(
+                per_minute=settings.commands_per_minute,
+                remember=outbox.remember_command,
+                utc_now=utc_now,
+                monotonic_s=monotonic_s,
+            ),
+            answers=outbox,
+            site=site,
+            station=station,
+            on_command=on_command,
             utc_now=utc_now,
-            monotonic_s=monotonic_s,
         )
-        self._under_way: dict[int, Position] = {}
-        self._refused: Counter[RefusalReason] = Counter()
         self._health: HealthRecord | None = None
         self._announce = False
         self._leave_by_s: float | None = None
         self._next_limits_s = 0.0
-        self._status = PublisherStatus()
+        self._connected = False
+        self._connections = 0
+        self._problem = ""
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
 
     @property
     def status(self) -> PublisherStatus:
         """How it fares now."""
-        return self._status
+        counts = self._delivery.counts
+        return PublisherStatus(
+            broker="connected" if self._connected else "disconnected",
+            problem=self._problem or self._delivery.problem,
+            connections=self._connections,
+            sent=counts.sent,
+            replayed=counts.replayed,
+            resends=counts.resends,
+            acknowledged=counts.acknowledged,
+            commands=self._desk.obeyed,
+            refused_commands=self._desk.refused,
+            bad_acknowledgements=counts.bad_acknowledgements,
+        )
 
     @property
     def running(self) -> bool:
@@ -155,23 +170,29 @@ class Publisher:
     def _run(self) -> None:
         failures = 0
         while self._leave_by_s is None:
-            try:
-                link = self._open_link()
-            except BrokerError as error:
-                self._problem(str(error))
-                self._pause(backoff_s(failures, settings=self._settings, chance=self._chance))
-                failures += 1
-                continue
-            failures = 0
-            try:
-                reason = self._serve(link)
-            finally:
-                link.close()
-                self._status = replace(self._status, broker="disconnected")
-            if reason:
-                self._problem(f"The connection to the broker was lost: {reason}.")
-                self._pause(backoff_s(failures, settings=self._settings, chance=self._chance))
-                failures = 1
+            began_s = self._monotonic_s()
+            problem = self._work()
+            if not problem:
+                return
+            # A broker that lets us in and throws us out again is not to be asked again at once, for ever.
+            if self._monotonic_s() - began_s > self._settings.reconnect_max_s:
+                failures = 0
+            self._tell(problem)
+            self._pause(backoff_s(failures, settings=self._settings, chance=self._chance))
+            failures += 1
+
+    def _work(self) -> str:
+        """Connect, and work until the connection is lost; then why. Nothing where it is time to leave."""
+        try:
+            link = self._open_link()
+        except BrokerError as error:
+            return str(error)
+        try:
+            reason = self._serve(link)
+        finally:
+            link.close()
+            self._connected = False
+        return reason and f"The connection to the broker was lost: {reason}."
 
     def _open_link(self) -> Link:
         self._mailbox.take(0)  # what is left over from an earlier connection
@@ -184,22 +205,23 @@ class Publisher:
         )
         link.open()
         _LOG.info("connected to the broker %s:%d", self._settings.host, self._settings.port)
-        self._status = replace(
-            self._status, broker="connected", problem="", connections=self._status.connections + 1
-        )
+        self._connected = True
+        self._connections += 1
+        self._problem = ""
         return link
 
     def _serve(self, link: Link) -> str:
         """Work until the connection is lost (then why), or until it is time to leave (then nothing)."""
-        self._window.connected()
-        self._under_way.clear()
+        self._delivery.connected()
         self._announce = True
         while not self._time_to_leave():
             self._on_progress()
             wait_s = self._send(link)
-            lost = self._receive(wait_s)
+            lost = self._receive(link, wait_s)
             if lost is not None:
                 return lost.reason
+            if self._delivery.silent_s >= self._settings.answer_timeout_s:
+                return f"the broker has not answered for {self._settings.answer_timeout_s:g} s"
         link.publish_and_wait(self._state("offline"), timeout_s=_FAREWELL_S)
         return ""
 
@@ -215,8 +237,7 @@ class Publisher:
 
     def _send(self, link: Link) -> float:
         """Send what there is to send; how long to wait for events then, in seconds."""
-        if self._window.go_back_if_overdue(now_s=self._monotonic_s()):
-            self._status = replace(self._status, resends=self._status.resends + 1)
+        if self._delivery.go_back_if_overdue():
             # A collector with an empty database must learn what will never come.
             self._announce = True
         self._enforce_limits()
@@ -224,9 +245,9 @@ class Publisher:
             if self._announce:
                 self._announce = False
                 link.publish(self._state("online"))
-            self._send_records(link)
+            self._delivery.send(link)
         except StorageError as error:
-            self._problem(str(error))
+            self._tell(str(error))
             return _STORAGE_PAUSE_S
         health, self._health = self._health, None
         if health is not None:
@@ -238,104 +259,44 @@ class Publisher:
                     expiry_s=self._settings.health_expiry_s,
                 )
             )
-        return self._wait_s()
+        waits = [_IDLE_S, self._delivery.wait_s()]
+        if self._leave_by_s is not None:
+            waits.append(self._leave_by_s - self._monotonic_s())
+        return max(0.0, min(each for each in waits if each is not None))
 
-    def _send_records(self, link: Link) -> None:
-        while self._window.room > 0:
-            records = self._outbox.pending(after=self._window.cursor, limit=min(self._window.room, _PAGE))
-            for record in records:
-                self._send_record(link, record)
-            if not records:
-                return
-
-    def _send_record(self, link: Link, record: StoredRecord) -> None:
-        number = link.publish(Publication(topic=self._topic(record.leaf), payload=record.body))
-        if self._settings.ack == "broker":
-            self._under_way[number] = record.position
-        self._window.sent(record.position, now_s=self._monotonic_s())
-        self._status = replace(self._status, sent=self._status.sent + 1)
-
-    def _wait_s(self) -> float:
-        until_s = [self._monotonic_s() + _IDLE_S]
-        until_s += [each for each in (self._window.deadline_s, self._leave_by_s) if each is not None]
-        return max(0.0, min(until_s) - self._monotonic_s())
-
-    def _receive(self, wait_s: float) -> Lost | None:
+    def _receive(self, link: Link, wait_s: float) -> Lost | None:
         lost: Lost | None = None
-        delivered: list[Position] = []
+        delivered: list[Delivered] = []
+        acknowledged_before = self._delivery.counts.acknowledged
         for event in self._mailbox.take(wait_s):
             match event:
                 case Lost():
                     lost = event
-                case Delivered(message=message, problem=problem):
-                    position = self._under_way.pop(message, None)
-                    if problem:
-                        self._problem(f"The broker does not take a message: {problem}.")
-                    elif position is not None:
-                        delivered.append(position)
+                case Delivered():
+                    delivered.append(event)
                 case Received(topic=where, payload=payload) if where == self._topic("ack"):
-                    self._acknowledge(payload)
+                    self._note(self._delivery.acknowledged(payload))
                 case Received(payload=payload):
-                    self._obey(payload)
+                    self._obey(link, payload)
         if overflowed := self._mailbox.take_overflowed():
-            self._refuse(Refusal(reason="too_many", detail="faster than they can be read"), times=overflowed)
-        if delivered:
-            self._delete_delivered(delivered)
+            self._desk.refuse(
+                Refusal(reason="too_many", detail="faster than they can be read"), times=overflowed
+            )
+        self._note(self._delivery.answered(delivered))
+        if self._delivery.counts.acknowledged > acknowledged_before:
+            self._problem = ""
         return lost
 
-    def _delete_delivered(self, delivered: list[Position]) -> None:
-        try:
-            deleted = self._outbox.delivered_to_broker(delivered)
-        except StorageError as error:
-            self._problem(str(error))
-            return
-        self._window.delivered(delivered, now_s=self._monotonic_s())
-        self._progress(deleted)
-
-    def _acknowledge(self, payload: bytes) -> None:
-        try:
-            ack = Ack.model_validate_json(payload)
-        except ValidationError:
-            ack = None
-        if ack is None or ack.station != self._station:
-            self._status = replace(self._status, bad_acknowledgements=self._status.bad_acknowledgements + 1)
-            _LOG.warning("an acknowledgement that is none was ignored (%d bytes)", len(payload))
-            return
-        try:
-            deleted = self._outbox.acknowledge(boot=ack.boot, sequence=ack.sequence)
-        except StorageError as error:
-            self._problem(str(error))
-            self._status = replace(self._status, bad_acknowledgements=self._status.bad_acknowledgements + 1)
-            return
-        self._window.acknowledged(boot=ack.boot, sequence=ack.sequence, now_s=self._monotonic_s())
-        self._progress(deleted)
-
-    def _progress(self, deleted: int) -> None:
-        if deleted:
-            self._status = replace(self._status, acknowledged=self._status.acknowledged + deleted, problem="")
-
-    def _obey(self, payload: bytes) -> None:
-        try:
-            judged = self._gate.judge(payload)
-        except StorageError as error:
-            judged = Refusal(reason="not_saved", detail=str(error))
-        if isinstance(judged, Refusal):
-            self._refuse(judged)
-            return
-        _LOG.info("command %s: %s", judged.id, judged.command)
-        try:
-            self._on_command(judged)
-        except LeukoscopeError as error:
-            self._refuse(Refusal(reason="not_done", detail=f"{judged.id}: {error}"))
-            return
-        self._status = replace(self._status, commands=self._status.commands + 1)
-
-    def _refuse(self, refusal: Refusal, *, times: int = 1) -> None:
-        # A flood is counted, but it does not flood the log as well.
-        if refusal.reason != "too_many" or not self._refused["too_many"]:
-            _LOG.warning("a command was refused (%s): %s", refusal.reason, refusal.detail)
-        self._refused[refusal.reason] += times
-        self._status = replace(self._status, refused_commands=dict(self._refused))
+    def _obey(self, link: Link, payload: bytes) -> None:
+        answer = self._desk.obey(payload)
+        if answer is not None:
+            link.publish(
+                Publication(
+                    topic=self._topic("answer"),
+                    payload=answer.model_dump_json(by_alias=True).encode(),
+                    expiry_s=_ANSWER_EXPIRY_S,
+                )
+            )
 
     def _state(self, state: Literal["online", "offline"]) -> Publication:
         record = self._birth().model_copy(
@@ -359,7 +320,7 @@ class Publisher:
         try:
             self._outbox.enforce_limits()
         except StorageError as error:
-            self._problem(str(error))
+            self._tell(str(error))
 
     def _pause(self, seconds: float) -> None:
         """Wait, unless it is time to leave; records that are appended meanwhile do not shorten it."""
@@ -369,10 +330,15 @@ class Publisher:
             self._on_progress()
             self._mailbox.take(min(left_s, _IDLE_S))
 
-    def _problem(self, problem: str) -> None:
-        if problem != self._status.problem:
+    def _note(self, problem: str) -> None:
+        if problem:
+            self._tell(problem)
+
+    def _tell(self, problem: str) -> None:
+        """Say what is wrong, until records arrive again."""
+        if problem != self._problem:
             _LOG.warning("%s", problem)
-        self._status = replace(self._status, problem=problem)
+        self._problem = problem
 
 
 def backoff_s(failures: int, *, settings: MqttSettings, chance: random.Random) -> float:

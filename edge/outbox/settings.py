@@ -22,7 +22,10 @@ class OutboxLimits(_Settings):
 
     max_bytes: Annotated[int, Field(ge=1 * MiB)] = Field(
         default=512 * MiB,
-        description="Records beyond this are discarded, oldest first; each is counted and reported.",
+        description=(
+            "Records beyond this are discarded: fields first, then update steps, reviews, slides, the oldest "
+            "of each first; each is counted and reported."
+        ),
     )
     max_age_s: Annotated[float, Field(ge=60)] = Field(
         default=90 * DAY_S, description="Records older than this are discarded and counted."
@@ -39,11 +42,20 @@ class TlsSettings(_Settings):
         default=None, description="This station's certificate, where the broker asks for one."
     )
     key_file: ConfigPath | None = Field(default=None, description="The private key of certificate_file.")
+    crl_file: ConfigPath | None = Field(
+        default=None,
+        description=(
+            "Certificates that the authorities of ca_file have revoked (PEM); a broker with one is refused, "
+            "and so is any broker once the list has expired."
+        ),
+    )
 
     @model_validator(mode="after")
     def _certificate_with_key(self) -> Self:
         if (self.certificate_file is None) != (self.key_file is None):
             raise ValueError("certificate_file and key_file belong together: give both or neither")
+        if self.crl_file is not None and self.ca_file is None:
+            raise ValueError("crl_file without ca_file: name the authorities whose list it is")
         return self
 
 
@@ -64,7 +76,7 @@ class MqttSettings(_Settings):
         description="File with the password in its first line; keep it readable by the station alone.",
     )
     keepalive_s: Annotated[int, Field(ge=5, le=3600)] = Field(
-        default=30, description="A dead connection is noticed within one and a half times this."
+        default=30, description="A connection that died in silence is noticed within twice this."
     )
     connect_timeout_s: Annotated[float, Field(gt=0, le=60)] = Field(
         default=5, description="How long one attempt to reach the broker may take."
@@ -85,6 +97,19 @@ class MqttSettings(_Settings):
     )
     in_flight: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=64, description="Records that may be under way without an acknowledgement."
+    )
+    answer_timeout_s: Annotated[float, Field(gt=0)] = Field(
+        default=20,
+        description=(
+            "A connection on which the broker owes an answer and has given none for so long is half-open: it "
+            "is given up and made anew."
+        ),
+    )
+    backlog_per_s: Annotated[float, Field(gt=0, le=100_000)] = Field(
+        default=200,
+        description=(
+            "Records that have waited are sent at no more than this rate; what is new goes before them."
+        ),
     )
     ack_timeout_s: Annotated[float, Field(gt=0)] = Field(
         default=15, description="Records are sent again when no acknowledgement came for so long."

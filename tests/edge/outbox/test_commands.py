@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta, timezone
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -85,8 +84,17 @@ def test_zero_refuses_every_command() -> None:
 def test_what_cannot_be_noted_must_not_be_done() -> None:
     station = Station()
     station.disk_full = True
-    with pytest.raises(StorageError):
-        station.judge()
+    assert station.judge() == "not_saved"
+
+
+def test_an_order_that_is_none_can_be_answered_where_it_has_an_id() -> None:
+    told = Station().gate.judge(b'{"id": "c1", "command": "reboot"}')
+    assert isinstance(told, Refusal)
+    assert (told.reason, told.command_id) == ("malformed", "c1")
+    for payload in (b'{"id": 7}', b'{"id": ""}', b'{"command": "reboot"}', b"rubbish"):
+        told = Station().gate.judge(payload)
+        assert isinstance(told, Refusal)
+        assert told.command_id is None
 
 
 def test_size_is_judged_before_anything_is_read() -> None:

@@ -48,9 +48,9 @@ def test_without_progress_it_goes_back_after_ever_longer_waits(window: Window) -
         send(window, 1, 2, now_s=now_s)
         assert window.deadline_s is not None
         waits.append(window.deadline_s - now_s)
-        assert not window.go_back_if_overdue(now_s=window.deadline_s - 0.1)
+        assert not window.go_back_if_overdue(newest=Position(1, 2), now_s=window.deadline_s - 0.1)
         now_s = window.deadline_s
-        assert window.go_back_if_overdue(now_s=now_s)
+        assert window.go_back_if_overdue(newest=Position(1, 2), now_s=now_s)
         assert (window.cursor, window.room, window.deadline_s) == ((0, 0), 3, None)
     assert waits == [10, 20, 35, 35]
     send(window, 1, now_s=now_s)
@@ -61,5 +61,47 @@ def test_without_progress_it_goes_back_after_ever_longer_waits(window: Window) -
 
 def test_a_new_connection_begins_from_the_oldest(window: Window) -> None:
     send(window, 1, 2, 3)
-    window.connected()
+    window.connected(newest=Position(1, 3))
     assert (window.cursor, window.room, window.deadline_s) == ((0, 0), 3, None)
+
+
+def test_nothing_goes_ahead_before_the_far_end_has_answered(window: Window) -> None:
+    window.connected(newest=Position(1, 9))
+    send(window, 1, 2)
+    assert (window.room_ahead, window.ahead_cursor) == (0, (1, 9))
+    window.acknowledged(boot=1, sequence=1, now_s=1)
+    assert window.room_ahead == 3
+
+
+def test_what_went_ahead_is_not_sent_again_in_its_turn(window: Window) -> None:
+    window.connected(newest=Position(1, 4))
+    send(window, 1, 2)
+    window.acknowledged(boot=1, sequence=2, now_s=1)
+    window.sent_ahead(Position(1, 5), now_s=1)
+    window.sent_ahead(Position(1, 6), now_s=1)
+    assert (window.room_ahead, window.room, window.ahead_cursor) == (1, 3, (1, 6))
+    assert [window.is_backlog(Position(1, each)) for each in (4, 5)] == [True, False]
+    send(window, 3, 4)
+    assert [window.was_sent_ahead(Position(1, each)) for each in (4, 5, 6, 7)] == [False, True, True, False]
+    window.acknowledged(boot=1, sequence=6, now_s=2)
+    assert not window.was_sent_ahead(Position(1, 6))
+    assert window.deadline_s is None
+
+
+def test_beyond_its_measure_nothing_goes_ahead_of_one_who_does_not_answer(window: Window) -> None:
+    window.connected(newest=Position(1, 9))
+    send(window, 1)
+    window.acknowledged(boot=1, sequence=1, now_s=0)
+    for sequence in (10, 11, 12):
+        window.sent_ahead(Position(1, sequence), now_s=0)
+    assert window.room_ahead == 0
+    assert window.go_back_if_overdue(newest=Position(1, 20), now_s=10)
+    assert (window.room_ahead, window.cursor, window.ahead_cursor) == (0, (0, 0), (1, 20))
+    assert window.is_backlog(Position(1, 12))
+
+
+def test_without_a_backlog_there_is_nothing_to_be_ahead_of(window: Window) -> None:
+    window.connected(newest=Position(2, 0))
+    send(window, 1, boot=2)
+    window.acknowledged(boot=2, sequence=1, now_s=0)
+    assert window.room_ahead == 0
