@@ -5,37 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from edge.analysis.stop_rule import StopRule
 from edge.config import SlideSettings, StationConfig
 from edge.contract.manifest import Manifest
-from edge.contract.orders import Command
+from edge.contract.message import ClockState
 from edge.daemon.slide_desk import CountRules, SlideDesk
 from edge.daemon.slide_journal import Journal, Origin
 from edge.slide_identity import PlainNames, Pseudonyms, SlideNames
 
 OWN_KEY_NAME: Final = "slide-identity.key"
-
-
-class SlideOrders(Protocol):
-    """What can be ordered of a slide; the page's view of the station fits it."""
-
-    def open_slide(self, slide: str | None, target_cells: int | None) -> None:
-        """Begin a slide."""
-        ...
-
-    def pause_slide(self) -> None:
-        """Count no more for now."""
-        ...
-
-    def resume_slide(self) -> None:
-        """Count again."""
-        ...
-
-    def close_slide(self) -> None:
-        """End the slide."""
-        ...
 
 
 def pseudonyms(config: StationConfig) -> Pseudonyms:
@@ -62,6 +42,7 @@ def slide_desk(
     manifest: Manifest,
     software: str,
     now: Callable[[], datetime],
+    clock: Callable[[], ClockState | None],
 ) -> SlideDesk:
     """The desk of a run with this bundle. Raises SlideKeyError."""
     return SlideDesk(
@@ -70,6 +51,7 @@ def slide_desk(
         classifier=manifest.classifier,
         record_every_fields=config.slide.record_every_fields,
         now=now,
+        clock=clock,
         rules=CountRules(
             stop=stop_rule(config.slide), blast_thresholds=tuple(sorted(config.slide.blast_thresholds))
         ),
@@ -95,21 +77,3 @@ def begin_slide(desk: SlideDesk, settings: SlideSettings) -> None:
     """
     if not desk.go_on() and settings.open_at_start:
         desk.open(None)
-
-
-def obey(orders: SlideOrders, command: Command) -> bool:
-    """Carry out a command about slides; False where it is about something else.
-
-    Raises what the desk raises.
-    """
-    if command.command == "open_slide":
-        orders.open_slide(command.slide, command.target_cells)
-    elif command.command == "pause_slide":
-        orders.pause_slide()
-    elif command.command == "resume_slide":
-        orders.resume_slide()
-    elif command.command == "close_slide":
-        orders.close_slide()
-    else:
-        return False
-    return True

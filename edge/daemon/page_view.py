@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -11,23 +10,25 @@ import cv2
 
 from edge.contract.records import SlideRecord
 from edge.contract.status import HealthRecord
-from edge.daemon.slide_desk import SlideDesk
-from edge.daemon.slide_journal import CountedField
+from edge.daemon.gallery import Gallery, GalleryCell
+from edge.daemon.slide_desk import SlideDesk, SlideError
+from edge.daemon.slide_journal import CountedCell, CountedField
 from edge.frame import Frame, Pixels
 from edge.web.view import (
-    DOUBTFUL,
-    OUT_OF_DISTRIBUTION,
+    TARGET_CHOICES,
     BundleView,
     CameraView,
     FieldPicture,
+    FocusTrend,
     GalleryGroup,
     LiveFrame,
     PageCell,
     PageState,
+    ScanOutcome,
     SlideView,
+    Verdict,
 )
 
-GALLERY_CELLS_PER_GROUP: Final = 24
 _JPEG_QUALITY: Final = 85
 
 
@@ -48,6 +49,7 @@ class PageView:
         saved_records: Callable[[], int],
         acknowledged_records: Callable[[], int],
         update: Callable[[], str] = str,
+        focus_trend: Callable[[], FocusTrend | None] = lambda: None,
     ) -> None:
         self._desk = desk
         self._bundle = bundle
@@ -55,7 +57,8 @@ class PageView:
         self._engine = engine
         self._camera = camera
         self._live = live
-        self._target_cells = target_cells
+        self._targets = tuple(dict.fromkeys((target_cells, *TARGET_CHOICES)))
+        self._focus_trend = focus_trend
         self._health = health
         self._saved_records = saved_records
         self._acknowledged_records = acknowledged_records
@@ -67,8 +70,7 @@ class PageView:
         self._field: CountedField | None = None
         self._fields_seen = 0
         self._field_cells: tuple[PageCell, ...] = ()
-        self._groups: dict[str, deque[PageCell]] = {}
-        self._crops: dict[str, Pixels] = {}
+        self._gallery = Gallery()
 
     def see_frame(self, frame: Frame, refusal: str | None) -> None:
         """The newest frame, and why it is no field (None where it is one)."""
@@ -78,21 +80,22 @@ class PageView:
 
     def see_field(self, field: CountedField) -> None:
         """A field whose record is on the disk."""
-        cells = tuple(
-            PageCell(
-                id=None if cell.naming is None else f"{field.key.boot}-{field.key.sequence}-{index}",
-                result=cell.result(),
-            )
+        counted = [
+            CountedCell(field_key=field.key, slide=field.slide, index=index, cell=cell)
             for index, cell in enumerate(field.cells)
+        ]
+        cells = tuple(
+            PageCell(id=None if each.cell.naming is None else each.name, result=each.cell.result())
+            for each in counted
         )
         with self._changed:
             if self._field is not None and self._field.slide != field.slide:
                 self._forget_cells()
             self._field, self._field_cells = field, cells
             self._fields_seen += 1
-            for page_cell, cell in zip(cells, field.cells, strict=True):
-                if page_cell.id is not None and cell.crop is not None:
-                    self._keep(page_cell, page_cell.id, cell.crop)
+            for shown, each in zip(cells, counted, strict=True):
+                if shown.id is not None and each.cell.crop is not None:
+                    self._gallery.add(GalleryCell(counted=each, shown=shown, crop=each.cell.crop))
             self._step()
 
     def snapshot(self) -> PageState:
@@ -110,6 +113,9 @@ class PageView:
                 acknowledged_records=self._acknowledged_records(),
                 health=health,
                 update=self._update(),
+                notice=self._desk.notice,
+                targets=self._targets,
+                focus_trend=self._focus_trend(),
             )
 
     def field(self) -> FieldPicture | None:
@@ -120,7 +126,7 @@ class PageView:
             return None
         return FieldPicture(
             sequence=sequence,
-            slide=field.slide,
+            slide=self._shown_name(field.slide),
             field=field.number,
             width_px=field.frame.width_px,
             height_px=field.frame.height_px,
@@ -143,27 +149,52 @@ class PageView:
     def cell_jpeg(self, cell_id: str) -> bytes | None:
         """The crop of one cell that is still kept."""
         with self._changed:
-            crop = self._crops.get(cell_id)
-        return None if crop is None else _jpeg(crop)
+            cell = self._gallery.find(cell_id)
+        return None if cell is None else _jpeg(cell.crop)
 
     def gallery(self) -> tuple[GalleryGroup, ...]:
         """The latest cells by class, newest first."""
         with self._changed:
-            return tuple(
-                GalleryGroup(name=name, cells=tuple(reversed(cells))) for name, cells in self._groups.items()
-            )
+            return self._gallery.groups()
 
-    def open_slide(self, slide: str | None) -> None:
-        """Begin a slide session."""
-        self._desk.open(slide)
-        with self._changed:
-            self._forget_cells()
-            self._step()
+    def open_slide(self, slide: str | None, target_cells: int | None) -> None:
+        """Begin a slide session, or go on with the one that is open under this accession id."""
+        before = self._desk.opened
+        self._desk.open(slide, target_cells=target_cells)
+        self._changed_slide(anew=self._desk.opened != before)
+
+    def scan_slide(self, slide: str) -> ScanOutcome:
+        """A barcode was read."""
+        outcome = self._desk.scan(slide)
+        self._changed_slide(anew=outcome == "opened")
+        return outcome
+
+    def pause_slide(self) -> None:
+        """Count no more for now."""
+        self._desk.pause()
+        self._changed_slide()
+
+    def resume_slide(self) -> None:
+        """Count again."""
+        self._desk.resume()
+        self._changed_slide()
 
     def close_slide(self) -> None:
         """Close the open session."""
         self._desk.close()
+        self._changed_slide()
+
+    def judge_cell(self, cell_id: str, verdict: Verdict | None) -> None:
+        """Note a person's verdict on a cell that is still shown."""
         with self._changed:
+            cell = self._gallery.find(cell_id)
+        if cell is None:
+            raise SlideError("This cell is not kept here any longer.", remedy="Review it in the collector.")
+        self._desk.judge(cell.counted, verdict)
+        with self._changed:
+            still = self._gallery.find(cell_id)
+            if still is not None:
+                self._gallery.judge(still, verdict)
             self._step()
 
     def wait_for_change(self, version: int, timeout_s: float) -> int:
@@ -174,45 +205,44 @@ class PageView:
 
     def _forget_cells(self) -> None:
         """The last slide's cells are no longer shown, nor is the field whose boxes would lead to them."""
-        self._groups.clear()
-        self._crops.clear()
+        self._gallery.clear()
         self._field, self._field_cells = None, ()
 
     def _step(self) -> None:
         self._version += 1
         self._changed.notify_all()
 
-    def _keep(self, cell: PageCell, cell_id: str, crop: Pixels) -> None:
-        group = self._groups.setdefault(_group(cell), deque())
-        group.append(cell)
-        self._crops[cell_id] = crop
-        if len(group) > GALLERY_CELLS_PER_GROUP:
-            oldest = group.popleft().id
-            if oldest is not None:
-                self._crops.pop(oldest, None)
+    def _changed_slide(self, *, anew: bool = False) -> None:
+        with self._changed:
+            if anew:
+                self._forget_cells()
+            self._step()
+
+    def _shown_name(self, slide: str) -> str:
+        """A slide's name for the person: the accession id, where it is the latest slide's and is known."""
+        latest, accession = self._desk.latest, self._desk.accession
+        return accession if accession and latest is not None and latest.slide == slide else slide
 
     def _slide_view(self, slide: SlideRecord) -> SlideView:
         return SlideView(
-            name=slide.slide,
+            name=self._shown_name(slide.slide),
+            recorded_as=slide.slide,
             state=slide.state,
             opened_at=slide.opened_at,
+            resumed=slide.resumed,
             fields=slide.fields,
             objects=slide.objects,
             named_cells=slide.named_cells,
             doubtful_cells=slide.doubtful_cells,
             out_of_distribution_cells=slide.out_of_distribution_cells,
-            target_cells=self._target_cells,
+            artefacts=slide.artefacts,
+            unclassified=slide.unclassified,
+            target_cells=slide.target_cells or self._targets[0],
+            advice=slide.advice,
             differential=slide.differential,
             blasts=slide.blasts,
+            ground=slide.ground,
         )
-
-
-def _group(cell: PageCell) -> str:
-    if cell.result.out_of_distribution:
-        return OUT_OF_DISTRIBUTION
-    if cell.result.doubtful or cell.result.cell_class is None:
-        return DOUBTFUL
-    return cell.result.cell_class
 
 
 def _jpeg(pixels: Pixels) -> bytes:

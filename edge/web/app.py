@@ -1,4 +1,4 @@
-"""The page's routes: the state, the pictures, the two orders, a probe, and the static files."""
+"""The page's routes: the state, the pictures, the orders, a probe, and the static files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Annotated, Final
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.staticfiles import StaticFiles
@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 from edge.errors import LeukoscopeError
 from edge.web.feed import Feed, FieldPictures, TooManyWatchersError, Watcher, read_state
 from edge.web.guard import is_loopback
-from edge.web.view import CellId, GalleryGroup, StationView
+from edge.web.view import CellId, GalleryGroup, ScanOutcome, StationView, Verdict
 
 KEEP_ALIVE_S: Final = 10.0
 
@@ -34,11 +34,34 @@ SlideName = Annotated[
 
 
 class SlideOrder(BaseModel):
-    """The body of an order to open a slide; without a name the station gives one."""
+    """The body of an order to open a slide; what is left out, the station decides."""
 
     model_config = ConfigDict(extra="forbid")
 
     slide: SlideName | None = None
+    target_cells: Annotated[int, Field(ge=1, le=10_000)] | None = None
+
+
+class ScanOrder(BaseModel):
+    """The body of an order for a barcode that was read."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    slide: SlideName
+
+
+class ScanAnswer(BaseModel):
+    """What came of it."""
+
+    outcome: ScanOutcome
+
+
+class VerdictOrder(BaseModel):
+    """The body of a person's verdict on a cell; null lets the network's answer stand again."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    verdict: Verdict | None
 
 
 class _EventStream(StreamingResponse):
@@ -123,10 +146,22 @@ class _Routes:
         return self._view.gallery()
 
     def open_slide(self, order: SlideOrder) -> None:
-        self._view.open_slide(order.slide)
+        self._view.open_slide(order.slide, order.target_cells)
+
+    def scan_slide(self, order: ScanOrder) -> ScanAnswer:
+        return ScanAnswer(outcome=self._view.scan_slide(order.slide))
+
+    def pause_slide(self) -> None:
+        self._view.pause_slide()
+
+    def resume_slide(self) -> None:
+        self._view.resume_slide()
 
     def close_slide(self) -> None:
         self._view.close_slide()
+
+    def judge_cell(self, cell_id: CellId, order: VerdictOrder) -> None:
+        self._view.judge_cell(cell_id, order.verdict)
 
     def health(self) -> Response:
         now = self._view.snapshot().health
@@ -150,8 +185,15 @@ def create_app(*, view: StationView, feed: Feed, pictures: FieldPictures, remote
     app.add_api_route("/api/cells/{cell_id}.jpg", routes.cell_picture)
     app.add_api_route("/api/gallery", routes.gallery)
     app.add_api_route("/api/health", routes.health)
-    app.add_api_route("/api/slide/open", routes.open_slide, methods=["POST"], status_code=204)
-    app.add_api_route("/api/slide/close", routes.close_slide, methods=["POST"], status_code=204)
+    for order, obey in (
+        ("/api/slide/open", routes.open_slide),
+        ("/api/slide/pause", routes.pause_slide),
+        ("/api/slide/resume", routes.resume_slide),
+        ("/api/slide/close", routes.close_slide),
+        ("/api/cells/{cell_id}/verdict", routes.judge_cell),
+    ):
+        app.add_api_route(order, obey, methods=["POST"], status_code=204)
+    app.add_api_route("/api/slide/scan", routes.scan_slide, methods=["POST"])
     app.mount("/", StaticFiles(directory=_static_directory(), html=True))
     app.add_exception_handler(LeukoscopeError, _mendable)
     app.add_exception_handler(StarletteHTTPException, _http_error)

@@ -5,7 +5,6 @@ The same seed and the same calls give the same page, bytes and all, but for ``no
 
 from __future__ import annotations
 
-import math
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
@@ -16,23 +15,33 @@ from typing import Final, Literal
 import cv2
 import numpy as np
 
-from edge.contract.records import BlastShare, ShareRow
+from edge.analysis.differential import Differentials
+from edge.contract.records import CoveredGround, StopAdvice
 from edge.contract.status import HealthRecord, StageLatency
-from edge.contract.taxonomy import DIFFERENTIAL, ObjectKind
-from edge.errors import LeukoscopeError
-from edge.frame import Pixels
-from edge.web.drawn_smear import CLASSES, HEIGHT_PX, WIDTH_PX, DrawnSmear
-from edge.web.view import (
+from edge.contract.taxonomy import (
+    ARTEFACT,
+    DIFFERENTIAL,
     DOUBTFUL,
     OUT_OF_DISTRIBUTION,
+    UNCLASSIFIED,
+    ObjectKind,
+)
+from edge.errors import LeukoscopeError
+from edge.frame import Pixels
+from edge.web.drawn_smear import CLASSES, HEIGHT_PX, WIDTH_PX, DrawnSmear, confusion
+from edge.web.view import (
+    TARGET_CHOICES,
     BundleView,
     CameraView,
     FieldPicture,
+    FocusTrend,
     GalleryGroup,
     LiveFrame,
     PageCell,
     PageState,
+    ScanOutcome,
     SlideView,
+    Verdict,
 )
 
 KEPT_PER_GROUP: Final = 12
@@ -70,9 +79,14 @@ class FakeStation:
         self._broker: Literal["connected", "disconnected", "off"] = "connected"
         self._unacknowledged = 0
         self._update = ""
+        self._notice = ""
+        self._focus_trend: FocusTrend | None = None
+        self._differentials = Differentials(confusion=confusion(), blasts=("blast",))
         self._slides = 0
-        self._open: bool
-        self._begin_slide(None)
+        self._state: Literal["open", "paused", "closed"]
+        self._recorded_as: str
+        self._resumed: int
+        self._begin_slide(None, None)
 
     def advance(self, fields: int = 1) -> None:
         """Take ``fields`` fields, each with new cells."""
@@ -91,7 +105,7 @@ class FakeStation:
                     pixels=drawn.pixels,
                     cells=drawn.cells,
                 )
-                if self._open:
+                if self._state == "open":
                     self._crops.update(drawn.crops)
                     self._count(drawn.cells)
                 if self._broker != "connected":
@@ -129,6 +143,25 @@ class FakeStation:
             self._update = update
             self._touch()
 
+    def tell(self, notice: str) -> None:
+        """Have this to say of a slide that an earlier run left open."""
+        with self._changed:
+            self._notice = notice
+            self._touch()
+
+    def turn_focus(self, trend: FocusTrend | None) -> None:
+        """Have somebody turn the fine focus."""
+        with self._changed:
+            self._focus_trend = trend
+            self._touch()
+
+    def restart(self) -> None:
+        """End and begin another run, which goes on with the slide and no longer knows its accession id."""
+        with self._changed:
+            self._resumed += 1
+            self._slide = self._recorded_as
+            self._touch()
+
     def snapshot(self) -> PageState:
         """As StationView."""
         with self._changed:
@@ -150,6 +183,8 @@ class FakeStation:
                 acknowledged_records=self._fields - self._unacknowledged,
                 health=self._health(),
                 update=self._update,
+                notice=self._notice,
+                focus_trend=self._focus_trend,
             )
 
     def field(self) -> FieldPicture | None:
@@ -187,25 +222,54 @@ class FakeStation:
         with self._changed:
             return tuple(
                 GalleryGroup(name=name, cells=tuple(self._gallery[name]))
-                for name in (*CLASSES, DOUBTFUL, OUT_OF_DISTRIBUTION)
+                for name in (*CLASSES, DOUBTFUL, OUT_OF_DISTRIBUTION, ARTEFACT, UNCLASSIFIED)
                 if self._gallery.get(name)
             )
 
-    def open_slide(self, slide: str | None) -> None:
+    def open_slide(self, slide: str | None, target_cells: int | None) -> None:
         """As StationView; the name "full" is refused as a full disk would refuse it."""
         if slide == "full":
             raise LeukoscopeError("The disk is full: no slide can be opened.", remedy="Free some space.")
         with self._changed:
-            self._begin_slide(slide)
+            if slide is not None and self._state != "closed" and self._recorded_as == _hidden(slide):
+                self._slide, self._state = slide, "open"
+            else:
+                self._begin_slide(slide, target_cells)
             self._touch()
+
+    def scan_slide(self, slide: str) -> ScanOutcome:
+        """As StationView."""
+        same = self._state != "closed" and self._recorded_as == _hidden(slide)
+        if self._state != "closed" and not same and self._slide_fields:
+            return "ask"
+        self.open_slide(slide, None)
+        return "same" if same else "opened"
+
+    def pause_slide(self) -> None:
+        """As StationView."""
+        self._change_state("open", "paused")
+
+    def resume_slide(self) -> None:
+        """As StationView."""
+        self._change_state("paused", "open")
 
     def close_slide(self) -> None:
         """As StationView."""
+        self._change_state(self._state, "closed")
+
+    def judge_cell(self, cell_id: str, verdict: Verdict | None) -> None:
+        """As StationView."""
         with self._changed:
-            if not self._open:
-                raise LeukoscopeError("No slide is open.", remedy="Open one first.")
-            self._open = False
-            self._touch()
+            for name, cells in self._gallery.items():
+                for cell in [each for each in cells if each.id == cell_id]:
+                    cells.remove(cell)
+                    self._tally[name] -= 1
+                    judged = cell.model_copy(update={"verdict": verdict})
+                    self._tally[_group(judged)] += 1
+                    self._gallery.setdefault(_group(judged), deque(maxlen=KEPT_PER_GROUP)).appendleft(judged)
+                    self._touch()
+                    return
+        raise LeukoscopeError("This cell is not kept here any longer.", remedy="Review it in the collector.")
 
     def wait_for_change(self, version: int, timeout_s: float) -> int:
         """As StationView."""
@@ -217,59 +281,66 @@ class FakeStation:
         self._version += 1
         self._changed.notify_all()
 
-    def _begin_slide(self, slide: str | None) -> None:
+    def _change_state(
+        self, before: Literal["open", "paused", "closed"], after: Literal["open", "paused", "closed"]
+    ) -> None:
+        with self._changed:
+            if self._state == "closed":
+                raise LeukoscopeError("No slide is open.", remedy="Open one first.")
+            if self._state != before:
+                raise LeukoscopeError(f"The slide is {self._state} already.")
+            self._state = after
+            self._touch()
+
+    def _begin_slide(self, slide: str | None, target_cells: int | None) -> None:
         self._slides += 1
         self._slide = slide or f"slide-{self._slides:04d}"
-        self._open = True
+        self._recorded_as = _hidden(slide) if slide else self._slide
+        self._state = "open"
+        self._resumed = 0
+        self._notice = ""
+        self._target_cells = target_cells or TARGET_CHOICES[0]
         self._opened_at = _START + timedelta(minutes=11 * self._slides)
         self._slide_fields = 0
-        self._named: Counter[str] = Counter()
-        self._doubtful = self._unknown = 0
+        self._tally: Counter[str] = Counter()
         self._objects: Counter[ObjectKind] = Counter()
         self._gallery: dict[str, deque[PageCell]] = {}
 
     def _count(self, cells: tuple[PageCell, ...]) -> None:
         for cell in cells:
-            result = cell.result
-            self._objects[result.object] += 1
-            if result.cell_class is None:
-                continue
-            if result.out_of_distribution:
-                self._unknown += 1
-                group = OUT_OF_DISTRIBUTION
-            elif result.doubtful:
-                self._doubtful += 1
-                group = DOUBTFUL
-            else:
-                self._named[result.cell_class] += 1
-                group = result.cell_class
-            self._gallery.setdefault(group, deque(maxlen=KEPT_PER_GROUP)).appendleft(cell)
+            self._objects[cell.result.object] += 1
+            if cell.result.cell_class is not None:
+                self._tally[_group(cell)] += 1
+                self._gallery.setdefault(_group(cell), deque(maxlen=KEPT_PER_GROUP)).appendleft(cell)
 
     def _slide_view(self) -> SlideView:
-        named = sum(self._named.values())
-        rows = tuple(_row(name, self._named[name], named) for name in CLASSES)
-        blasts = rows[CLASSES.index("blast")]
+        differential = self._differentials.of(self._tally)
+        reached = differential.named_cells >= self._target_cells
         return SlideView(
             name=self._slide,
-            state="open" if self._open else "closed",
+            recorded_as=self._recorded_as,
+            state=self._state,
             opened_at=self._opened_at,
+            resumed=self._resumed,
             fields=self._slide_fields,
             objects={kind: self._objects[kind] for kind in ObjectKind},
-            named_cells=named,
-            doubtful_cells=self._doubtful,
-            out_of_distribution_cells=self._unknown,
-            target_cells=100,
-            differential=rows,
-            blasts=BlastShare(
-                share=blasts.share,
-                low=blasts.low,
-                high=blasts.high,
-                corrected=max(0.0, blasts.share * 1.04 - 0.01),
-                corrected_low=max(0.0, blasts.low * 0.9 - 0.01),
-                corrected_high=min(1.0, blasts.high * 1.1),
-            )
-            if named
-            else None,
+            named_cells=differential.named_cells,
+            doubtful_cells=self._tally[DOUBTFUL],
+            out_of_distribution_cells=self._tally[OUT_OF_DISTRIBUTION],
+            artefacts=self._tally[ARTEFACT],
+            unclassified=self._tally[UNCLASSIFIED],
+            target_cells=self._target_cells,
+            advice=StopAdvice(
+                decision="target_reached" if reached else "count_on", cells=differential.named_cells
+            ),
+            differential=differential.rows,
+            blasts=differential.blasts,
+            ground=CoveredGround(
+                frames=0.9 * self._slide_fields,
+                mm2=0.0018 * self._slide_fields,
+                islands=1 + self._slide_fields // 40,
+                tracking_losses=self._slide_fields // 40,
+            ),
         )
 
     def _health(self) -> HealthRecord:
@@ -305,13 +376,16 @@ def _encode(pixels: Pixels) -> bytes:
     return jpeg.tobytes()
 
 
-def _row(name: str, count: int, named: int) -> ShareRow:
-    """A share with Wilson's score interval at 95%; all of [0, 1] where nothing was counted."""
-    if named == 0:
-        return ShareRow(cell_class=name, count=0, share=0, low=0, high=1)
-    z, share = 1.959964, count / named
-    centre = (share + z * z / (2 * named)) / (1 + z * z / named)
-    half = z / (1 + z * z / named) * math.sqrt(share * (1 - share) / named + z * z / (4 * named * named))
-    return ShareRow(
-        cell_class=name, count=count, share=share, low=max(0, centre - half), high=min(1, centre + half)
-    )
+def _hidden(accession: str) -> str:
+    """What the drawn station's records call a slide; as good as a pseudonym for who has no key."""
+    return f"drwn-{accession.strip().encode().hex()[::-1][:16]}"
+
+
+def _group(cell: PageCell) -> str:
+    if cell.verdict is not None:
+        return cell.verdict
+    if cell.result.out_of_distribution:
+        return OUT_OF_DISTRIBUTION
+    if cell.result.doubtful or cell.result.cell_class is None:
+        return DOUBTFUL
+    return cell.result.cell_class

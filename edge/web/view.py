@@ -1,4 +1,4 @@
-"""The seam between the station and its page: what the page may see, and the two things it may do.
+"""The seam between the station and its page: what the page may see, and the few things it may do.
 
 The models are the page's JSON. The station fits ``StationView``; ``edge.web.testing.FakeStation`` fits it
 for tests. Every method may be called from any thread, several at once, and must answer in milliseconds:
@@ -16,12 +16,16 @@ from typing_extensions import Self
 
 from edge.contract.manifest import Manifest
 from edge.contract.message import Count
-from edge.contract.records import BlastShare, CellResult, ShareRow
+from edge.contract.records import BlastShare, CellResult, CoveredGround, ShareRow, StopAdvice
 from edge.contract.status import HealthRecord
 from edge.contract.taxonomy import ObjectKind
 
-DOUBTFUL: Final = "doubtful"
-OUT_OF_DISTRIBUTION: Final = "out_of_distribution"
+TARGET_CHOICES: Final = (100, 200, 400)
+"""The counts that a person is offered at the opening, beside the station's own target."""
+
+ScanOutcome = Literal["opened", "same", "ask"]
+FocusTrend = Literal["improving", "steady", "worsening"]
+Verdict = Literal["artefact", "unclassified"]
 
 CellId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]{1,64}$")]
 """Names one cell, and never another one, not after a restart either: ``{boot}-{field}-{index}`` does."""
@@ -66,20 +70,28 @@ class CameraView(_Part):
 class SlideView(_Part):
     """A slide session so far: the one that is open, or the last one after it was closed.
 
-    ``target_cells`` is how many named cells the differential is meant to reach.
+    ``name`` is for the person at the microscope: the accession id, where this run was told it.
+    ``recorded_as`` is what the records have. ``target_cells`` is how many named cells the differential is
+    meant to reach.
     """
 
     name: str
-    state: Literal["open", "closed"]
+    recorded_as: str
+    state: Literal["open", "paused", "closed"]
     opened_at: AwareDatetime
+    resumed: Count = 0
     fields: Count
     objects: Mapping[ObjectKind, Count]
     named_cells: Count
     doubtful_cells: Count
     out_of_distribution_cells: Count
+    artefacts: Count = 0
+    unclassified: Count = 0
     target_cells: Annotated[int, Field(gt=0)] = 100
+    advice: StopAdvice | None = None
     differential: tuple[ShareRow, ...]
     blasts: BlastShare | None = None
+    ground: CoveredGround | None = None
 
 
 class PageState(_Part):
@@ -87,6 +99,8 @@ class PageState(_Part):
 
     ``saved_records`` are on this station's disk or were; ``acknowledged_records`` are also where they are
     sent. Both count since the station's start. ``update`` says how a new bundle stands; empty without one.
+    ``notice`` is what became of a slide that an earlier run left open; empty where there is nothing to say.
+    ``targets`` are those offered at the opening, the station's own first.
     """
 
     version: int
@@ -99,19 +113,27 @@ class PageState(_Part):
     acknowledged_records: Count
     health: HealthRecord
     update: str = ""
+    notice: str = ""
+    targets: Annotated[tuple[int, ...], Field(min_length=1)] = TARGET_CHOICES
+    focus_trend: FocusTrend | None = None
 
 
 class PageCell(_Part):
-    """A detected object as the page draws it; ``id`` is None where no crop of it is kept (red cells)."""
+    """A detected object as the page draws it; ``id`` is None where no crop of it is kept (red cells).
+
+    ``verdict`` is what a person at the station called it, over the network's answer.
+    """
 
     id: CellId | None = None
     result: CellResult
+    verdict: Verdict | None = None
 
 
 class GalleryGroup(_Part):
     """The latest cells of one class, newest first.
 
-    ``name`` is a class, ``doubtful`` or ``out_of_distribution``; a cell stands in one group alone.
+    ``name`` is a class or an answer that is none (``edge.contract.taxonomy``); a cell stands in one group
+    alone.
     """
 
     name: str
@@ -170,15 +192,38 @@ class StationView(Protocol):
         """The latest cells of the slide session by class; groups without a cell may be left out."""
         ...
 
-    def open_slide(self, slide: str | None) -> None:
+    def open_slide(self, slide: str | None, target_cells: int | None) -> None:
         """Begin a slide session, named by the station where ``slide`` is None; an open one is closed first.
 
-        Raises LeukoscopeError when it cannot be opened.
+        The slide that is open under this accession id goes on instead. ``target_cells`` None is the station's
+        own target. Raises LeukoscopeError when it cannot be opened.
         """
+        ...
+
+    def scan_slide(self, slide: str) -> ScanOutcome:
+        """A barcode was read: ``opened`` its slide, or went on with the ``same``; or ``ask``, and do nothing.
+
+        It asks where another slide is open that has fields. Raises LeukoscopeError.
+        """
+        ...
+
+    def pause_slide(self) -> None:
+        """Count no more for now. Raises LeukoscopeError when none is open, or it is paused."""
+        ...
+
+    def resume_slide(self) -> None:
+        """Count again. Raises LeukoscopeError when none is open, or it is not paused."""
         ...
 
     def close_slide(self) -> None:
         """Close the open session. Raises LeukoscopeError when none is open or it cannot be recorded."""
+        ...
+
+    def judge_cell(self, cell_id: str, verdict: Verdict | None) -> None:
+        """Note a person's verdict on a cell of the open slide; None lets the network's answer stand again.
+
+        Raises LeukoscopeError where the cell is not kept any longer, or the verdict cannot be recorded.
+        """
         ...
 
     def wait_for_change(self, version: int, timeout_s: float) -> int:

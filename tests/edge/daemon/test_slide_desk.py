@@ -13,7 +13,7 @@ from edge.contract.message import Key
 from edge.contract.records import CameraState, CoveredGround, FieldRecord, SlideRecord
 from edge.contract.taxonomy import ARTEFACT, UNCLASSIFIED, ObjectKind
 from edge.daemon.slide_desk import NO_SLIDE, SLIDE_PAUSED, CountRules, SlideDesk, SlideError
-from edge.daemon.slide_journal import OnMap, Origin
+from edge.daemon.slide_journal import CountedCell, OnMap, Origin
 from edge.errors import StorageError
 from edge.frame import Frame
 from edge.slide_identity import Pseudonyms
@@ -94,6 +94,10 @@ def count(subject, *cells, **options):
         analysis_ms=1.0,
         **options,
     )
+
+
+def cell_of(field, index):
+    return CountedCell(field_key=field.key, slide=field.slide, index=index, cell=field.cells[index])
 
 
 def counts(subject):
@@ -393,19 +397,19 @@ def test_a_persons_verdict_is_recorded_and_takes_the_cell_out_of_its_class():
     subject = desk(journal)
     subject.open("A")
     field = count(subject, white(), white(number=7))
-    subject.judge(field, 0, ARTEFACT)
-    subject.judge(field, 1, UNCLASSIFIED)
+    subject.judge(cell_of(field, 0), ARTEFACT)
+    subject.judge(cell_of(field, 1), UNCLASSIFIED)
     review = journal.records[-2]
     assert (review.field_key, review.cell, review.machine_class) == (field.key, 0, "blast")
     assert (review.reviewed_class, review.reviewer) == (ARTEFACT, "at the station")
     assert (subject.latest.artefacts, subject.latest.unclassified, subject.latest.named_cells) == (1, 1, 0)
     again = desk(journal)
     again.go_on()
-    again.judge(field, 0, None)
+    again.judge(cell_of(field, 0), None)
     assert (again.latest.artefacts, counts(again)["blast"]) == (0, 1)
     again.open("B")
     with pytest.raises(SlideError, match="not of the open slide"):
-        again.judge(field, 0, ARTEFACT)
+        again.judge(cell_of(field, 0), ARTEFACT)
 
 
 def test_a_verdict_that_cannot_be_saved_changes_nothing():
@@ -415,7 +419,7 @@ def test_a_verdict_that_cannot_be_saved_changes_nothing():
     field = count(subject)
     journal.full = True
     with pytest.raises(StorageError):
-        subject.judge(field, 0, ARTEFACT)
+        subject.judge(cell_of(field, 0), ARTEFACT)
     assert (subject.latest.artefacts, counts(subject)["blast"]) == (0, 1)
 
 

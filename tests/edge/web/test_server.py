@@ -223,6 +223,44 @@ def test_a_slide_is_closed_and_opened(server, station):
     assert station.snapshot().slide.name == "S-17"
 
 
+def test_a_slide_is_paused_and_resumed_and_its_target_chosen(server, station):
+    body = {"slide": "S-18", "target_cells": 400}
+    assert ask_json(server, "/api/slide/open", method="POST", body=body, headers=ORDER)[0] == 204
+    assert station.snapshot().slide.target_cells == 400
+    assert ask_json(server, "/api/slide/pause", method="POST", body={}, headers=ORDER)[0] == 204
+    assert station.snapshot().slide.state == "paused"
+    status, told = ask_json(server, "/api/slide/pause", method="POST", body={}, headers=ORDER)
+    assert (status, told["fault"]) == (409, "The slide is paused already.")
+    assert ask_json(server, "/api/slide/resume", method="POST", body={}, headers=ORDER)[0] == 204
+    assert station.snapshot().slide.state == "open"
+
+
+def test_a_scanned_code_is_told_what_came_of_it(server, station):
+    answers = [
+        ask_json(server, "/api/slide/scan", method="POST", body={"slide": code}, headers=ORDER)
+        for code in ("S-19", "", "S-19\x00")
+    ]
+    assert answers[0] == (200, {"outcome": "ask"})
+    assert [status for status, _ in answers[1:]] == [422, 422]
+    assert station.snapshot().slide.name == "slide-0001"
+    station.close_slide()
+    status, told = ask_json(server, "/api/slide/scan", method="POST", body={"slide": " S-19 "}, headers=ORDER)
+    assert (status, told) == (200, {"outcome": "opened"})
+    assert station.snapshot().slide.name == "S-19"
+
+
+def test_a_verdict_on_a_cell_is_taken_and_a_class_is_none(server, station):
+    cell = station.gallery()[0].cells[0].id
+    path = f"/api/cells/{cell}/verdict"
+    assert ask_json(server, path, method="POST", body={"verdict": "artefact"}, headers=ORDER)[0] == 204
+    assert station.snapshot().slide.artefacts == 1
+    assert ask_json(server, path, method="POST", body={"verdict": "blast"}, headers=ORDER)[0] == 422
+    status, told = ask_json(
+        server, "/api/cells/4-9-9/verdict", method="POST", body={"verdict": None}, headers=ORDER
+    )
+    assert (status, told["fault"]) == (409, "This cell is not kept here any longer.")
+
+
 @pytest.mark.parametrize("slide", ["", "   ", "x" * 65, "a\nb", "a\x00b", 7, {"name": "x"}])
 def test_a_name_that_cannot_be_a_slides_is_refused_in_words(refusing_server, slide):
     status, told = ask_json(

@@ -83,6 +83,45 @@ def test_slides_open_and_close(station):
     station.close_slide()
     with pytest.raises(LeukoscopeError, match="No slide is open"):
         station.close_slide()
-    station.open_slide("S-17")
+    station.open_slide("S-17", 200)
     slide = station.snapshot().slide
     assert (slide.name, slide.state, slide.fields, slide.named_cells) == ("S-17", "open", 0, 0)
+    assert slide.target_cells == 200
+    assert "S-17" not in slide.recorded_as
+
+
+def test_a_paused_slide_stays_and_counts_no_more(station):
+    station.advance()
+    station.pause_slide()
+    counted = station.snapshot().slide.named_cells
+    station.advance()
+    assert (station.snapshot().slide.state, station.snapshot().slide.named_cells) == ("paused", counted)
+    with pytest.raises(LeukoscopeError, match="paused already"):
+        station.pause_slide()
+    station.resume_slide()
+    assert station.snapshot().slide.state == "open"
+
+
+def test_a_scan_opens_goes_on_or_asks(station):
+    assert station.scan_slide("S-17") == "opened"
+    station.advance()
+    station.restart()
+    assert station.snapshot().slide.name != "S-17"
+    assert station.scan_slide("S-17") == "same"
+    assert (station.snapshot().slide.name, station.snapshot().slide.resumed) == ("S-17", 1)
+    assert station.scan_slide("S-18") == "ask"
+    assert station.snapshot().slide.name == "S-17"
+
+
+def test_a_verdict_moves_a_cell_out_of_its_class(station):
+    station.advance(4)
+    group = next(group for group in station.gallery() if group.name == "neutrophil")
+    before = station.snapshot().slide
+    station.judge_cell(group.cells[0].id, "artefact")
+    after = station.snapshot().slide
+    assert (after.artefacts, after.named_cells) == (1, before.named_cells - 1)
+    assert station.gallery()[-1].cells[0].verdict == "artefact"
+    station.judge_cell(group.cells[0].id, None)
+    assert station.snapshot().slide == before
+    with pytest.raises(LeukoscopeError, match="not kept"):
+        station.judge_cell("4-0-0", "artefact")
