@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 from edge.contract.orders import Command
 from edge.daemon.page_view import PageView
-from edge.daemon.slide_desk import SlideError
 from edge.daemon.updates import Updates
-from edge.errors import ConfigError, StorageError
-
-_log = logging.getLogger(__name__)
+from edge.errors import ConfigError
 
 
 class Orders:
@@ -25,24 +21,25 @@ class Orders:
         self._publish_health = publish_health
 
     def obey(self, command: Command) -> None:
-        """Carry out a command; one that does not fit the moment is logged and passed over."""
-        try:
-            if command.command == "open_slide":
-                self._view.open_slide(command.slide, command.target_cells)
-            elif command.command == "pause_slide":
-                self._view.pause_slide()
-            elif command.command == "resume_slide":
-                self._view.resume_slide()
-            elif command.command == "close_slide":
-                self._view.close_slide()
-            elif command.command == "look_for_update":
-                self._require_updates().look()
-            elif command.command == "cancel_update":
-                self._require_updates().cancel()
-            else:
-                self._publish_health()
-        except (SlideError, StorageError, ConfigError) as error:
-            _log.warning("command %s (%s): %s", command.id, command.command, error)
+        """Carry out a command.
+
+        Raises SlideError, StorageError or ConfigError for one that does not fit the moment: whoever gave it is
+        answered that.
+        """
+        if command.command == "open_slide":
+            self._view.open_slide(command.slide, command.target_cells)
+        elif command.command == "pause_slide":
+            self._view.pause_slide()
+        elif command.command == "resume_slide":
+            self._view.resume_slide()
+        elif command.command == "close_slide":
+            self._view.close_slide()
+        elif command.command == "look_for_update":
+            self._require_updates().look()
+        elif command.command == "cancel_update":
+            self._require_updates().cancel()
+        else:
+            self._publish_health()
 
     def _require_updates(self) -> Updates:
         updates = self._updates()
