@@ -13,6 +13,8 @@ from tempfile import NamedTemporaryFile
 from typing import Final
 
 from edge.bundle import Bundle, open_bundle, starter_bundle
+from edge.camera.controls import not_held
+from edge.camera.hardware_settings import HardwareSettings
 from edge.camera.settings import FolderSettings, bare_camera
 from edge.config import StationConfig
 from edge.contract.manifest import Manifest
@@ -86,7 +88,15 @@ def _camera(config: StationConfig) -> Finding:
             text=f"{text}; its scale is not known.",
             remedy="Measure it with a stage micrometer and set camera.um_per_px.",
         )
-    return Finding(part="camera", grade=Grade.GOOD, text=f"{text} of {frame.um_per_px:g} um.")
+    text = f"{text} of {frame.um_per_px:g} um"
+    if isinstance(settings, HardwareSettings) and (loose := not_held(settings.controls, frame)):
+        return Finding(
+            part="camera",
+            grade=Grade.DOUBTFUL,
+            text=f"{text}; not held as asked: {'; '.join(loose)}.",
+            remedy="Set camera.controls to what the camera offers, or leave out what it cannot hold.",
+        )
+    return Finding(part="camera", grade=Grade.GOOD, text=f"{text}.")
 
 
 def _bundle(config: StationConfig, opened: list[Bundle]) -> Finding:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from edge.frame import Frame
+
+_TOLERANCE: Final = 0.05
 _Positive = Annotated[float, Field(gt=0)]
 
 
@@ -52,3 +55,20 @@ class HeldControls:
     gain: float | None = None
     colour_gains: tuple[float, float] | None = None
     colour_temperature_k: float | None = None
+
+
+def not_held(controls: CameraControls, frame: Frame) -> tuple[str, ...]:
+    """What was asked and is not so by ``frame``, each in words; empty where all holds within a twentieth."""
+    asked_and_held: dict[str, tuple[float | None, float | None]] = {
+        "exposure_us": (controls.exposure_us, frame.exposure_us),
+        "gain": (controls.gain, frame.gain),
+        "colour temperature": (controls.colour_temperature_k, frame.colour_temperature_k),
+    }
+    for at, colour in enumerate(("red", "blue")):
+        asked, held = controls.colour_gains, frame.colour_gains
+        asked_and_held[f"gain of {colour}"] = (asked and asked[at], held and held[at])
+    return tuple(
+        f"{name} {asked:g} (the camera {'does not tell' if held is None else f'holds {held:g}'})"
+        for name, (asked, held) in asked_and_held.items()
+        if asked is not None and (held is None or abs(held - asked) > _TOLERANCE * max(asked, 1.0))
+    )
