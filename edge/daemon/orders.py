@@ -23,8 +23,8 @@ class Orders:
     def obey(self, command: Command) -> None:
         """Carry out a command.
 
-        Raises SlideError, StorageError or ConfigError for one that does not fit the moment: whoever gave it is
-        answered that.
+        Raises SlideError, StorageError or ConfigError for one that does not fit the moment: whoever gave it
+        is answered that.
         """
         if command.command == "open_slide":
             self._view.open_slide(command.slide, command.target_cells)

@@ -11,7 +11,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.broker import Mosquitto
 from edge.contract.message import Key, Stamp, topic
-from edge.contract.orders import Ack
+from edge.contract.orders import Ack, CommandAnswer
 from edge.contract.records import DurableRecord, UpdateRecord
 from edge.outbox.store import Outbox
 
@@ -42,6 +42,9 @@ class FarEnd:
 
     def next_record(self) -> UpdateRecord:
         return UpdateRecord.model_validate_json(self.next("update").payload)
+
+    def next_answer(self) -> CommandAnswer:
+        return CommandAnswer.model_validate_json(self.next("answer").payload)
 
     def send(self, leaf: str, payload: bytes | str) -> None:
         self._paho.publish(topic("ward", "s1", leaf), payload, qos=1).wait_for_publish(TIMEOUT_S)

@@ -15,7 +15,7 @@ import pytest
 from edge.broker import Mosquitto, free_port
 from edge.contract.message import MAX_COMMAND_BYTES, Key
 from edge.contract.orders import Command
-from edge.contract.records import DurableRecord
+from edge.contract.records import DURABLE_RECORD, DurableRecord
 from edge.contract.status import HealthRecord, StateRecord
 from edge.errors import BrokerError, CameraError
 from edge.outbox.publisher import Publisher, backoff_s
@@ -103,6 +103,43 @@ def test_in_mqtt_5_a_record_says_what_it_is(far_end: Any, start: Start, build: B
     assert (properties.ContentType, properties.PayloadFormatIndicator) == ("application/json", 1)
 
 
+def replayed(message: mqtt.MQTTMessage) -> bool:
+    return ("replayed", "true") in getattr(message.properties, "UserProperty", [])
+
+
+def test_what_has_waited_is_marked_and_what_is_new_overtakes_it(
+    outbox: Outbox, mosquitto: Mosquitto, far_end: Any, build: Build
+) -> None:
+    for _ in range(30):
+        outbox.append(build)
+    settings = MqttSettings(
+        host=mosquitto.host, port=mosquitto.port, in_flight=5, backlog_per_s=20, ack_timeout_s=60
+    )
+    station = Station(outbox, settings)
+    station.publisher.start()
+    began_s = time.monotonic()
+    order, marked, contiguous = [], {}, 0
+    while contiguous < 31:
+        message = far_end.next("update")
+        sequence = DURABLE_RECORD.validate_json(message.payload).stamp.key.sequence
+        order.append(sequence)
+        marked[sequence] = replayed(message)
+        if len(order) == 3:
+            outbox.append(build)
+        while contiguous + 1 in marked:
+            contiguous += 1
+            far_end.acknowledge(1, contiguous)
+    took_s = time.monotonic() - began_s
+    eventually(lambda: outbox.statistics().records == 0)
+    station.publisher.stop(TIMEOUT_S)
+    assert sorted(order) == list(range(1, 32)), "each was sent once"
+    assert order.index(31) < 20, "the new one waited for the backlog"
+    assert marked == {sequence: sequence < 31 for sequence in range(1, 32)}
+    # The bucket holds five; the other 25 come at 20 in a second.
+    assert took_s > 25 / 20 * 0.9
+    assert (station.publisher.status.sent, station.publisher.status.replayed) == (31, 30)
+
+
 def test_where_there_is_no_collector_the_broker_is_enough(far_end: Any, start: Start, build: Build) -> None:
     station = start(ack="broker", in_flight=3)
     for _ in range(20):
@@ -150,9 +187,12 @@ def test_no_more_is_under_way_than_may_be(far_end: Any, start: Start, build: Bui
 
 def test_what_nobody_acknowledges_is_sent_again(far_end: Any, start: Start, build: Build) -> None:
     station = start(ack_timeout_s=0.2)
+    eventually(lambda: station.publisher.status.broker == "connected")
     for _ in range(2):
         station.outbox.append(build)
-    assert [far_end.next_record().stamp.key.sequence for _ in range(4)] == [1, 2, 1, 2]
+    heard = [far_end.next("update") for _ in range(4)]
+    sequences = [DURABLE_RECORD.validate_json(each.payload).stamp.key.sequence for each in heard]
+    assert (sequences, [replayed(each) for each in heard[2:]]) == ([1, 2, 1, 2], [True, True])
     assert station.publisher.status.resends >= 1
     far_end.acknowledge(1, 2)
     eventually(lambda: station.outbox.statistics().records == 0)
@@ -246,6 +286,54 @@ def command(command_id: str = "c1", *, expires_in_s: float = 60, **fields: Any) 
     expires_at = datetime.now(timezone.utc) + timedelta(seconds=expires_in_s)
     order = Command(id=command_id, command="close_slide", expires_at=expires_at, **fields)
     return order.model_dump_json(by_alias=True)
+
+
+def test_every_order_with_an_id_is_answered_and_one_that_comes_again_is_answered_again(
+    far_end: Any, start: Start
+) -> None:
+    def carry_out(order: Command) -> None:
+        if order.id == "impossible":
+            raise CameraError("The camera is away.", remedy="Connect it.")
+
+    station = start(on_command=carry_out)
+    far_end.next("state")
+    orders = {
+        "good": command("good"),
+        "impossible": command("impossible"),
+        "late": command("late", expires_in_s=-1),
+        "strange": '{"id": "strange", "command": "reboot"}',
+    }
+    told = {}
+    for order_id, order in orders.items():
+        far_end.send("command", order)
+        told[order_id] = far_end.next_answer()
+        assert told[order_id].id == order_id
+    assert {order_id: answer.outcome for order_id, answer in told.items()} == {
+        "good": "done",
+        "impossible": "not_done",
+        "late": "expired",
+        "strange": "malformed",
+    }
+    assert told["impossible"].detail == "The camera is away. Connect it."
+    assert (told["good"].site, told["good"].station) == ("ward", "s1")
+    for order_id in ("good", "impossible"):
+        far_end.send("command", orders[order_id])
+        again = far_end.next_answer()
+        assert again == told[order_id].model_copy(update={"repeated": True})
+    assert station.publisher.status.commands == 1
+
+
+def test_an_order_in_which_the_station_died_is_answered_with_what_is_known(
+    far_end: Any, start: Start
+) -> None:
+    station = start()
+    station.outbox.remember_command("c1", expires_at=datetime.now(timezone.utc) + timedelta(minutes=1))
+    far_end.next("state")
+    far_end.send("command", command("c1"))
+    answer = far_end.next_answer()
+    assert (answer.outcome, answer.repeated) == ("unknown", True)
+    assert "stopped while" in answer.detail
+    assert station.commands.empty()
 
 
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
