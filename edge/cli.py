@@ -22,6 +22,7 @@ from edge.errors import ImageError, LeukoscopeError
 from edge.networks import open_networks
 from edge.offline import JsonLine, analyze_images, classify_images, write_lines
 from edge.running import run_station
+from edge.slide_cli import app as slide_commands
 from edge.update_cli import app as update_commands
 from edge.validate import app as validate_commands
 
@@ -36,6 +37,7 @@ app = typer.Typer(
 
 app.add_typer(update_commands)
 app.add_typer(calibrate_commands)
+app.add_typer(slide_commands)
 app.add_typer(validate_commands, name="validate")
 
 ConfigOption = Annotated[

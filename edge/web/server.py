@@ -64,7 +64,7 @@ class PageServer:
         """Where a browser on this machine finds the page. Raises PageError before ``start``."""
         if self._socket is None:
             raise PageError("The page is not served yet.", remedy="Start the server first.")
-        host = _reachable(self._host)
+        host = reachable_host(self._host)
         port = self._socket.getsockname()[1]
         return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
@@ -168,7 +168,7 @@ class PageServer:
         self.stop()
 
 
-def _reachable(host: str) -> str:
+def reachable_host(host: str) -> str:
     """The host for this machine's own browser: "any address" is none that can be opened."""
     try:
         address = ipaddress.ip_address(host)
