@@ -75,6 +75,8 @@ class Order(str, Enum):
     """What a station can be told."""
 
     OPEN_SLIDE = "open_slide"
+    PAUSE_SLIDE = "pause_slide"
+    RESUME_SLIDE = "resume_slide"
     CLOSE_SLIDE = "close_slide"
     REPORT_HEALTH = "report_health"
     LOOK_FOR_UPDATE = "look_for_update"
@@ -158,6 +160,9 @@ def order_command(
     broker: BrokerOption,
     slide: Annotated[str | None, typer.Option("--slide", help="With open_slide: the slide's name.")] = None,
     valid_s: Annotated[float, typer.Option("--valid-s", min=1, help="Not carried out after so long.")] = 3600,
+    wait_s: Annotated[
+        float, typer.Option("--wait-s", min=0, help="How long to wait for the station's answer.")
+    ] = 10,
     protocol: ProtocolOption = Protocol.V5,
     ca_file: AuthoritiesOption = None,
     certificate_file: CertificateOption = None,
@@ -165,7 +170,7 @@ def order_command(
     username: UsernameOption = None,
     password_file: PasswordOption = None,
 ) -> None:
-    """Give a station an order; what came of it is told by its records.
+    """Give a station an order and show its answer; it fails where the station says that it did not do it.
 
     An order never brings a bundle: the station looks at its own repository, and believes what is signed.
     """
@@ -185,8 +190,13 @@ def order_command(
         password_file=password_file,
     )
     command = order(what.value, slide=slide, valid_s=valid_s)
-    send(command, site=site, station=name, access=access)
+    answer = send(command, site=site, station=name, access=access, wait_s=wait_s)
     typer.echo(f"{command.id}: {what.value} for {station}")
+    if answer is not None:
+        typer.echo(f"{answer.outcome.replace('_', ' ')}{answer.detail and f': {answer.detail}'}")
+        raise typer.Exit(code=0 if answer.outcome == "done" else 1)
+    if wait_s:
+        typer.echo("no answer yet; the broker keeps the order for a station that is away")
 
 
 @app.command()
