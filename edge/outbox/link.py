@@ -105,8 +105,8 @@ class Link:
             self._connect(client)
         except ssl.SSLError as error:
             raise BrokerError(
-                f"{where} and this machine do not agree on TLS: {error.reason or error}.",
-                remedy="Check ca_file, certificate_file, the port, the broker's name and the clock.",
+                f"{where} and this machine do not agree on TLS: {_tls_fault(error)}.",
+                remedy="Check ca_file, certificate_file, crl_file, the port, the broker's name and the clock.",
             ) from error
         except OSError as error:
             raise BrokerError(
@@ -277,6 +277,13 @@ def _properties(packet: int, **values: Any) -> Properties:  # noqa: ANN401 - MQT
         if value is not None:
             setattr(properties, name, value)
     return properties
+
+
+def _tls_fault(error: ssl.SSLError) -> str:
+    """What is wrong, in the words that tell an expired certificate from a revoked or a strange one."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    return error.reason or str(error)
 
 
 def _context(tls: TlsSettings) -> ssl.SSLContext:
