@@ -8,17 +8,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from edge.analysis.focus_trend import FocusTrend, FocusWatch
 from edge.frame import Frame
 from edge.slide_map.slide_map import Place, SlideMap
 from edge.vision.exposure import Exposure, measure_exposure
 from edge.vision.focus import sharpness
 from edge.vision.motion import mean_difference
 from edge.vision.reduction import Reduction, reduce_frame
-from edge.vision.stain import stained_share
+from edge.vision.stain import Stain, measure_stain
+
+_TRAVELLING: Final = 8.0
+"""Mean difference, in grey levels of 255, of a stage on its way; a turn of the focus makes less."""
 
 
 class Reason(str, Enum):
@@ -28,6 +32,7 @@ class Reason(str, Enum):
     OUT_OF_FOCUS = "out_of_focus"
     BADLY_EXPOSED = "badly_exposed"
     NO_SAMPLE = "no_sample"
+    STRANGE_COLOUR = "strange_colour"
     ALREADY_COUNTED = "already_counted"
 
 
@@ -54,6 +59,9 @@ class Refused:
 Verdict = Accepted | Refused
 
 
+Degrees = Annotated[float, Field(ge=0, le=360)]
+
+
 class GateSettings(BaseModel):
     """The limits of the gates. The defaults fit a 100x objective on a Wright-Giemsa smear."""
 
@@ -64,8 +72,21 @@ class GateSettings(BaseModel):
         Field(gt=0, description="largest mean difference to the frame before, in grey levels of 255"),
     ] = 2.0
     min_focus: Annotated[
-        float, Field(ge=0, description="smallest sharpness (0 = blank; sharp frames reach 0.3 to 0.9)")
+        float,
+        Field(
+            ge=0,
+            description="smallest sharpness where the objective's own is not measured (0 = blank; sharp "
+            "frames reach 0.3 to 0.9)",
+        ),
     ] = 0.26
+    min_focus_share: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="smallest share of the sharpness that the calibrated objective gave",
+        ),
+    ] = 0.4
     max_black_share: Annotated[
         float, Field(ge=0, le=1, description="largest share of pixels that are clipped to black")
     ] = 0.05
@@ -81,6 +102,16 @@ class GateSettings(BaseModel):
     min_stained_share: Annotated[
         float, Field(ge=0, le=1, description="smallest share of the frame that must be stained")
     ] = 0.02
+    stain_hue_deg: Annotated[
+        tuple[Degrees, Degrees],
+        Field(
+            description="from where to where, upwards, the mean hue of what is stained may lie: 0 absorbs "
+            "red alone, 120 green, 240 blue"
+        ),
+    ] = (20.0, 195.0)
+    min_stain_saturation: Annotated[
+        float, Field(ge=0, description="smallest saturation of what is stained (0 = grey)")
+    ] = 0.12
     max_overlap: Annotated[
         float,
         Field(
@@ -105,11 +136,16 @@ class Gates:
     """Judges frames in the order in which they were captured; pure but for what it remembers.
 
     ``still_images`` says that every frame is a picture of its own (a folder), so that no frame before it
-    could tell whether it moved.
+    could tell whether it moved. ``focus_reference`` is the sharpness that the calibrated objective can give:
+    frames that its calibration corrected are held to a share of it.
     """
 
-    def __init__(self, settings: GateSettings, *, still_images: bool = False) -> None:
+    def __init__(
+        self, settings: GateSettings, *, still_images: bool = False, focus_reference: float | None = None
+    ) -> None:
         self._settings = settings
+        self._focus_reference = focus_reference
+        self._focus = FocusWatch()
         self._still_images = still_images
         self._before: Reduction | None = None
         self.slide_map = SlideMap(followed=not still_images, recent_fields=settings.remembered_fields)
@@ -122,6 +158,11 @@ class Gates:
     def refusals(self) -> Mapping[Reason, int]:
         """How many frames were refused, by reason; every reason is there."""
         return MappingProxyType(self._refusals)
+
+    @property
+    def focus_trend(self) -> FocusTrend | None:
+        """Whether the place under the objective becomes sharper; None while that cannot be told."""
+        return self._focus.trend
 
     def begin_slide(self, kept_map: Mapping[str, bytes] | None = None) -> None:
         """Forget the slide before, or go on with the one whose map was kept. Tallies go on.
@@ -150,28 +191,44 @@ class Gates:
 
     def _verdict(self, frame: Frame, reduction: Reduction, before: Reduction | None) -> Verdict:
         limits = self._settings
-        if not self._still_images:
-            moved = _motion(before, reduction)
-            if moved > limits.max_motion:
-                return Refused(reason=Reason.MOVING, measure=moved)
-        stained = stained_share(reduction.rgb)
+        moved = 0.0 if self._still_images else _motion(before, reduction)
+        if moved > _TRAVELLING:
+            self._focus.forget()
+            return Refused(reason=Reason.MOVING, measure=moved)
+        stain = measure_stain(reduction.rgb)
         sharp = sharpness(reduction.fine_green)
-        # Where nothing is stained there is nothing to be sharp: an empty place is not out of focus.
-        if stained >= limits.min_stained_share and sharp < limits.min_focus:
-            return Refused(reason=Reason.OUT_OF_FOCUS, measure=sharp)
-        if (fault := _badly_lit(measure_exposure(reduction.samples), limits)) is not None:
+        if stain.share >= limits.min_stained_share and not self._still_images:
+            self._focus.see(frame.monotonic_s, sharp)
+        fault = (
+            _restless(moved, limits)
+            or self._blurred(frame, stain, sharp)
+            or _badly_lit(measure_exposure(reduction.samples), limits)
+            or _badly_stained(stain, limits)
+        )
+        if fault is not None:
             return fault
-        if stained < limits.min_stained_share:
-            return Refused(reason=Reason.NO_SAMPLE, measure=stained)
         sighting = self.slide_map.look(frame, reduction, focus=sharp)
         if sighting.covered_share > limits.max_overlap:
             return Refused(reason=Reason.ALREADY_COUNTED, measure=sighting.covered_share)
-        return Accepted(focus=sharp, stained_share=stained, place=self.slide_map.take(sighting))
+        return Accepted(focus=sharp, stained_share=stain.share, place=self.slide_map.take(sighting))
+
+    def _blurred(self, frame: Frame, stain: Stain, sharp: float) -> Refused | None:
+        limits = self._settings
+        if stain.share < limits.min_stained_share:
+            return None  # where nothing is stained there is nothing to be sharp: that is not out of focus
+        least = limits.min_focus
+        if self._focus_reference is not None and frame.calibration is not None:
+            least = limits.min_focus_share * self._focus_reference
+        return Refused(reason=Reason.OUT_OF_FOCUS, measure=sharp) if sharp < least else None
 
 
 def _motion(before: Reduction | None, after: Reduction) -> float:
     # A camera's first frame cannot be known to be still.
     return math.inf if before is None else mean_difference(before.coarse_green, after.coarse_green)
+
+
+def _restless(moved: float, limits: GateSettings) -> Refused | None:
+    return Refused(reason=Reason.MOVING, measure=moved) if moved > limits.max_motion else None
 
 
 def _badly_lit(light: Exposure, limits: GateSettings) -> Refused | None:
@@ -181,4 +238,16 @@ def _badly_lit(light: Exposure, limits: GateSettings) -> Refused | None:
         return Refused(reason=Reason.BADLY_EXPOSED, measure=light.white_share)
     if not limits.min_mean <= light.mean <= limits.max_mean:
         return Refused(reason=Reason.BADLY_EXPOSED, measure=light.mean)
+    return None
+
+
+def _badly_stained(stain: Stain, limits: GateSettings) -> Refused | None:
+    if stain.share < limits.min_stained_share:
+        return Refused(reason=Reason.NO_SAMPLE, measure=stain.share)
+    # Not a number where a colour cannot be told: that is no colour of a smear either.
+    if not stain.saturation >= limits.min_stain_saturation:
+        return Refused(reason=Reason.STRANGE_COLOUR, measure=stain.saturation)
+    start, end = limits.stain_hue_deg
+    if (stain.hue_deg - start) % 360 > (end - start) % 360:
+        return Refused(reason=Reason.STRANGE_COLOUR, measure=stain.hue_deg)
     return None

@@ -15,6 +15,7 @@ const REFUSALS = {
   out_of_focus: ["Out of focus", "turn the fine focus"],
   badly_exposed: ["Badly lit", "set the lamp"],
   no_sample: ["No sample", "find the smear"],
+  strange_colour: ["Strange colour", "look at stain and lamp"],
   already_counted: ["Already counted", "move on"],
 };
 

@@ -18,6 +18,8 @@ from edge.analysis.gates import Accepted, Gates, GateSettings, Reason, Refused
 from edge.camera.folder import FolderCamera
 from edge.camera.virtual_slide import Conditions, Population, VirtualSlide, draw_field
 from edge.frame import Frame, Pixels
+from edge.vision.focus import sharpness
+from edge.vision.reduction import reduce_frame
 
 WIDTH_PX, HEIGHT_PX = 640, 480
 MakeFrame = Callable[..., Frame]
@@ -146,6 +148,57 @@ def test_what_was_counted_is_looked_at_again_where_it_is_clearly_sharper(shoot: 
     assert reason(gates.judge(sharp)) is None
     assert reason(gates.judge(soft)) is Reason.ALREADY_COUNTED
     assert reason(gates.judge(sharp)) is Reason.ALREADY_COUNTED
+
+
+def test_a_corrected_frame_is_held_to_what_its_objective_can_give(shoot: MakeFrame) -> None:
+    softer = shoot(pixels=np.asarray(cv2.GaussianBlur(shoot().pixels, (0, 0), 2.0), dtype=np.uint8))
+    sharp = sharpness(reduce_frame(softer.pixels).fine_green)
+    assert sharp > GateSettings().min_focus
+    share = GateSettings().min_focus_share
+    strong = Gates(GateSettings(), still_images=True, focus_reference=sharp / share * 1.1)
+    weak = Gates(GateSettings(), still_images=True, focus_reference=sharp / share * 0.9)
+    corrected = replace(softer, calibration="c" * 64)
+    assert reason(strong.judge(corrected)) is Reason.OUT_OF_FOCUS
+    assert reason(weak.judge(corrected)) is None
+    # A frame that the calibration did not fit cannot be measured by it.
+    assert reason(strong.judge(softer)) is None
+
+
+def test_a_turn_of_the_focus_is_told_and_a_moving_stage_is_not(shoot: MakeFrame) -> None:
+    gates = Gates(GateSettings())
+    base = shoot().pixels
+    for sigma in np.linspace(6, 1, 10):
+        gates.judge(shoot(pixels=np.asarray(cv2.GaussianBlur(base, (0, 0), float(sigma)), dtype=np.uint8)))
+    assert gates.focus_trend == "improving"
+    gates.judge(shoot(640, 480))
+    assert gates.focus_trend is None, "another place cannot be compared"
+    folder = still()
+    for sigma in np.linspace(6, 1, 10):
+        folder.judge(shoot(pixels=np.asarray(cv2.GaussianBlur(base, (0, 0), float(sigma)), dtype=np.uint8)))
+    assert folder.focus_trend is None, "images of a folder are places of their own"
+
+
+def unstained(pixels: Pixels) -> Pixels:
+    """As it would be without dye: haemoglobin alone absorbs, blue most of all, red hardly."""
+    density = -np.log10((pixels[..., 1:2].astype(np.float32) + 1) / 256)
+    return np.clip(235 * 10 ** (-density * np.array([0.1, 0.5, 1.2])), 0, 255).astype(np.uint8)
+
+
+def test_an_unstained_smear_has_a_strange_colour(shoot: MakeFrame) -> None:
+    frame = shoot()
+    assert reason(still().judge(shoot(pixels=unstained(frame.pixels)))) is Reason.STRANGE_COLOUR
+
+
+def test_the_range_of_hues_may_pass_over_zero(shoot: MakeFrame) -> None:
+    around = Gates(GateSettings(stain_hue_deg=(300, 195)), still_images=True)
+    beyond = Gates(GateSettings(stain_hue_deg=(200, 20)), still_images=True)
+    assert reason(around.judge(shoot())) is None
+    assert reason(beyond.judge(shoot())) is Reason.STRANGE_COLOUR
+
+
+def test_another_lamp_does_not_make_a_strange_colour(shoot: MakeFrame) -> None:
+    tint = np.array([0.9, 0.75, 0.6])
+    assert reason(still().judge(shoot(pixels=(shoot().pixels * tint).astype(np.uint8)))) is None
 
 
 def test_a_new_slide_may_show_the_same_again(shoot: MakeFrame) -> None:
