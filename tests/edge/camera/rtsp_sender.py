@@ -13,11 +13,16 @@ MJPEG = f"( {_PATTERN} ! jpegenc ! rtpjpegpay name=pay0 )"
 VP8 = f"( {_PATTERN} ! vp8enc deadline=1 keyframe-max-dist=5 ! rtpvp8pay name=pay0 )"
 
 
+_TONE = "audiotestsrc is-live=true ! alawenc ! rtppcmapay name=pay1"
+WITH_SOUND = f"( {_PATTERN} ! jpegenc ! rtpjpegpay name=pay0 {_TONE} )"
+
+
 class RtspCamera:
     """A camera on the loopback; it comes back on the port that it had."""
 
-    def __init__(self, launch: str = MJPEG) -> None:
+    def __init__(self, launch: str = MJPEG, *, login: tuple[str, str] | None = None) -> None:
         self._launch = launch
+        self._login = login
         self._process: subprocess.Popen[str] | None = None
         self.port = 0
         self.start()
@@ -28,7 +33,13 @@ class RtspCamera:
 
     def start(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("rtsp_server.py")), str(self.port), self._launch],
+            [
+                sys.executable,
+                str(Path(__file__).with_name("rtsp_server.py")),
+                str(self.port),
+                self._launch,
+                *(self._login or ()),
+            ],
             cwd=REPOSITORY,
             env={"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
             stdin=subprocess.PIPE,

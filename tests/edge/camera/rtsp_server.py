@@ -1,4 +1,6 @@
-"""An RTSP camera on the loopback, in a process that a test kills: python rtsp_server.py PORT LAUNCH-LINE.
+"""An RTSP camera on the loopback, in a process that a test kills.
+
+    python rtsp_server.py PORT LAUNCH-LINE [NAME PASSWORD]
 
 Says its port on standard output when it listens, and ends when its standard input does.
 """
@@ -12,7 +14,7 @@ import threading
 from edge.camera.gstreamer_bindings import load_gstreamer
 
 
-def main(port: str, launch: str) -> None:
+def main(port: str, launch: str, name: str = "", password: str = "") -> None:
     glib = load_gstreamer().GLib
     sys.modules["gi"].require_version("GstRtspServer", "1.0")
     rtsp = importlib.import_module("gi.repository.GstRtspServer")
@@ -22,6 +24,16 @@ def main(port: str, launch: str) -> None:
     factory = rtsp.RTSPMediaFactory()
     factory.set_launch(launch)
     factory.set_shared(True)
+    if name:
+        may = rtsp.RTSPPermissions()
+        for what in ("media.factory.access", "media.factory.construct"):
+            may.add_permission_for_role("reader", what, True)
+        factory.set_permissions(may)
+        reader = rtsp.RTSPToken()
+        reader.set_string("media.factory.role", "reader")
+        guard = rtsp.RTSPAuth()
+        guard.add_basic(rtsp.RTSPAuth.make_basic(name, password), reader)
+        server.set_auth(guard)
     server.get_mount_points().add_factory("/smear", factory)
     if server.attach(None) == 0:
         raise SystemExit(f"port {port} is taken")

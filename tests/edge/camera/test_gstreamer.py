@@ -22,7 +22,7 @@ from edge.errors import CameraError
 from tests.edge.camera import contract
 from tests.edge.camera.conftest import FILM_FRAMES
 from tests.edge.camera.mjpeg_sender import Stream, endless, jpeg, picture
-from tests.edge.camera.rtsp_sender import MJPEG, VP8, RtspCamera
+from tests.edge.camera.rtsp_sender import MJPEG, VP8, WITH_SOUND, RtspCamera
 
 pytestmark = pytest.mark.usefixtures("gstreamer")
 
@@ -85,6 +85,58 @@ def test_an_rtsp_camera_that_dies_in_mid_stream_comes_back(rtsp: tuple[RtspCamer
     contract.comes_back(
         lambda: camera(server.url, pictures=pictures), unplug=server.kill, plug_in=server.start
     )
+
+
+def test_an_rtsp_cameras_sound_is_left_alone() -> None:
+    server = RtspCamera(WITH_SOUND)
+    try:
+        for pictures in ("raw", "mjpeg"):
+            with camera(server.url, pictures=pictures) as subject:
+                assert [subject.read() is not None for _ in range(30)] == [True] * 30
+    finally:
+        server.kill()
+
+
+def test_an_rtsp_camera_that_wants_a_password_is_told_it_and_tells_nobody() -> None:
+    server = RtspCamera(login=("anna", "secret"))
+    try:
+        refused = contract.tells_that_it_is_absent(camera(server.url))
+        assert "rtsp://name:password@host" in refused.remedy
+        with camera(server.url.replace("//", "//anna:secret@"), pictures="mjpeg") as subject:
+            frame = subject.read()
+        assert frame is not None
+        assert frame.source == subject.name == server.url
+    finally:
+        server.kill()
+
+
+def test_a_missing_decoder_is_told(gstreamer: GStreamer) -> None:
+    decoder = gstreamer.Gst.Registry.get().lookup_feature("vp8dec")
+    rank = decoder.get_rank()
+    server = RtspCamera(VP8)
+    decoder.set_rank(0)  # as good as not there
+    try:
+        fault = contract.tells_that_it_is_absent(camera(server.url))
+        assert "missing a plug-in" in fault.fault
+        assert "gstreamer1.0-libav" in fault.remedy
+    finally:
+        decoder.set_rank(rank)
+        server.kill()
+
+
+def test_opening_and_closing_leaves_neither_files_nor_threads() -> None:
+    def open_things() -> tuple[int, int]:
+        return len(list(Path("/proc/self/fd").iterdir())), len(list(Path("/proc/self/task").iterdir()))
+
+    def open_once() -> tuple[int, int]:
+        with camera(pattern("format=RGB,width=64,height=48")) as subject:
+            subject.read()
+        return open_things()
+
+    files, threads = zip(*(open_once() for _ in range(5)), strict=True)
+    files_after, threads_after = [open_once() for _ in range(20)][-1]
+    assert files_after <= max(files)
+    assert threads_after <= max(threads)
 
 
 def test_a_stream_that_vanishes_comes_back(stream: Stream) -> None:

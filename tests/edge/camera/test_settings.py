@@ -1,5 +1,7 @@
 """Which camera a configuration gives."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,15 @@ def test_controls_are_one_table_for_all() -> None:
         assert settings.controls.colour_gains == (1.9, 1.4)
     warm = CameraControls(white_balance=3200)
     assert (warm.colour_temperature_k, warm.colour_gains) == (3200, None)
+
+
+def test_what_a_station_does_not_use_is_not_loaded() -> None:
+    look = (
+        "import sys, edge.camera.settings; "
+        "print(sorted({'gi', 'picamera2', 'harvesters', 'genicam'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_the_virtual_slide() -> None:
