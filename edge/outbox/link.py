@@ -106,7 +106,7 @@ class Link:
         except ssl.SSLError as error:
             raise BrokerError(
                 f"{where} and this machine do not agree on TLS: {_tls_fault(error)}.",
-                remedy="Check ca_file, certificate_file, crl_file, the port, the broker's name and the clock.",
+                remedy="Check ca_file, crl_file, certificate_file, port, the broker's name and the clock.",
             ) from error
         except OSError as error:
             raise BrokerError(
@@ -115,12 +115,16 @@ class Link:
             ) from error
         client.loop_start()
         self._paho = client
-        answered = self._answered.wait(self._settings.connect_timeout_s)
-        if not answered or self._refusal:
+        if not self._answered.wait(self._settings.connect_timeout_s):
             self.close()
-            why = self._refusal or f"no answer within {self._settings.connect_timeout_s} s"
             raise BrokerError(
-                f"{where} refuses the connection: {why}.",
+                f"{where} gave no answer within {self._settings.connect_timeout_s:g} s.",
+                remedy="Check the network, and that this is a broker's port, with TLS or without as set here.",
+            )
+        if self._refusal:
+            self.close()
+            raise BrokerError(
+                f"{where} refuses the connection: {self._refusal}.",
                 remedy="Check username, password and certificate, and whether it speaks MQTT "
                 f"{self._settings.protocol} (setting protocol).",
             )
