@@ -15,7 +15,6 @@ from typing_extensions import Self
 
 from edge import slides
 from edge.analysis.cells import Cell
-from edge.analysis.gates import Gates
 from edge.camera.protocol import Camera
 from edge.config import StationConfig
 from edge.contract.status import HealthRecord, StateRecord
@@ -25,6 +24,7 @@ from edge.daemon.engine_sessions import EngineSessions
 from edge.daemon.handover import Handover
 from edge.daemon.health import BrokerState, Health
 from edge.daemon.observer import COUNTING, Observer
+from edge.daemon.optics import open_optics
 from edge.daemon.orders import Orders
 from edge.daemon.page_view import PageView
 from edge.daemon.problems import Problems
@@ -92,6 +92,7 @@ class Station:
         camera = open_camera()
         self._frames = Handover[Frame](capacity=FRAMES_WAITING, live=camera.live)
         self._capture = Capture(camera=camera, frames=self._frames, clock=self._clock, reopen=open_camera)
+        optics = open_optics(config, camera=camera.name, problems=self.problems, now=now)
         self._sessions = EngineSessions(networks=networks, open_anew=open_networks_anew)
         self.desk = slides.slide_desk(
             config=config,
@@ -113,10 +114,12 @@ class Station:
             saved_records=lambda: self.saved_records,
             acknowledged_records=lambda: self.acknowledged_records,
             update=lambda: "" if self._updates is None else self._updates.told,
+            focus_trend=lambda: optics.gates.focus_trend,
         )
         self._observer = Observer(
             frames=self._frames,
-            gates=Gates(config.gates, still_images=config.camera.separate_images),
+            gates=optics.gates,
+            optics=optics,
             analyzer=self._sessions,
             reopen=self._sessions.reopen,
             desk=self.desk,
@@ -225,6 +228,7 @@ class Station:
             broker=self._broker_state,
             now=now,
             monotonic_s=monotonic_s,
+            optics=optics.health,
         )
         serving = Serving(
             site=config.site,

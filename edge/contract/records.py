@@ -76,6 +76,9 @@ class FieldRecord(Message):
     um_per_px: float | None = None
     stage_um: tuple[float, float] | None = None
     camera: CameraState | None = None
+    calibration: Annotated[
+        str | None, Field(description="digest of the calibration that corrected the frame; null: none did")
+    ] = None
     focus: float
     cells: tuple[CellResult, ...]
     analysis_ms: float

@@ -17,12 +17,29 @@ class StageLatency(Message):
     p99_ms: float
 
 
+class OpticsHealth(Message):
+    """How far the light has drifted since the objective was calibrated.
+
+    ``calibration`` is its digest. ``vignetting_drift_percent`` is the share of light that the darkest part of
+    a corrected picture lacks, ``colour_drift_percent`` how far red, green and blue of its background are off
+    their mean, ``fields`` from how many fields; both are None until enough were seen. ``drifting_since`` is
+    when one of them passed its limit; None while neither does.
+    """
+
+    objective: str
+    calibration: str
+    vignetting_drift_percent: float | None = None
+    colour_drift_percent: tuple[float, float, float] | None = None
+    fields: Count = 0
+    drifting_since: AwareDatetime | None = None
+
+
 class HealthRecord(Message):
     """How the station fares. Not durable: the next one replaces it.
 
     ``restarts`` counts, by part, how often one was begun anew because it was stuck, ``degraded`` names those
     that the station goes on without. ``outbox_oldest_s`` is the age of the oldest record that nobody has
-    taken yet. None is what the machine does not tell.
+    taken yet. None is what the machine does not tell; ``optics`` is None where nothing was calibrated.
     """
 
     schema_id: Annotated[Literal["leukoscope/health/1"], Field(alias="schema")] = "leukoscope/health/1"
@@ -54,6 +71,7 @@ class HealthRecord(Message):
     threads: Count | None = None
     restarts: Mapping[str, Count] = {}
     degraded: tuple[str, ...] = ()
+    optics: OpticsHealth | None = None
 
 
 class StateRecord(Message):

@@ -34,6 +34,7 @@ def field_record(
         um_per_px=frame.um_per_px,
         stage_um=frame.stage_um,
         camera=_camera_state(frame),
+        calibration=frame.calibration,
         focus=round(accepted.focus, 4),
         cells=tuple(cell.result() for cell in cells),
         analysis_ms=round(analysis_ms, 2),

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from edge.contract.status import HealthRecord
+from edge.contract.status import HealthRecord, OpticsHealth
 from edge.daemon.capture import Capture
 from edge.daemon.handover import Handover
 from edge.daemon.observer import Observer
@@ -43,7 +43,9 @@ class Health:
         broker: Callable[[], BrokerState],
         now: Callable[[], datetime],
         monotonic_s: Callable[[], float],
+        optics: Callable[[], OpticsHealth | None] = lambda: None,
     ) -> None:
+        self._optics = optics
         self._site = site
         self._station = station
         self._boot = boot
@@ -94,4 +96,5 @@ class Health:
             restarts={name: count for name, count in self._supervisor.restarts.items() if count},
             degraded=self._supervisor.degraded,
             problems=self._problems.standing(),
+            optics=self._optics(),
         )

@@ -11,7 +11,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from edge.analysis.cells import Cell
 from edge.analysis.gates import Accepted, Gates, Refused
@@ -54,6 +54,7 @@ class _Field:
 class _Judged:
     """What the gates said of a frame: the field that it is, or why it is none."""
 
+    frame: Frame
     field: _Field | None = None
     refusal: str | None = None
 
@@ -73,6 +74,18 @@ class _Analysis:
     analysis_s: float = 0.0
     fault: str = ""
     by_engine: bool = False
+
+
+class Lens(Protocol):
+    """What makes a camera's frames comparable; ``edge.daemon.optics`` fits it."""
+
+    def correct(self, frame: Frame) -> Frame:
+        """The frame as gates, networks and page shall see it."""
+        ...
+
+    def watch(self, field: Frame) -> None:
+        """A corrected frame that became a field and was analysed."""
+        ...
 
 
 class Observer:
@@ -99,6 +112,7 @@ class Observer:
         on_analysed: Callable[[Frame, Sequence[Cell], float], None],
         on_engine_error: Callable[[str], None],
         reopen: Callable[[], None] = lambda: None,
+        optics: Lens | None = None,
     ) -> None:
         self._frames = frames
         self._gates = gates
@@ -112,6 +126,7 @@ class Observer:
         self._on_analysed = on_analysed
         self._on_engine_error = on_engine_error
         self._reopen = reopen
+        self._optics = optics
         self._failed_in_a_row = 0
         self._fields = Handover[_Field](capacity=_BETWEEN_STAGES, live=False)
         self._analysed = Handover[_AnalysedField](capacity=_BETWEEN_STAGES, live=False)
@@ -191,12 +206,14 @@ class Observer:
         return counts
 
     def _judge(self, frame: Frame) -> _Judged:
+        if self._optics is not None:
+            frame = self._optics.correct(frame)
         if self._given_up:
             self._not_analysed += 1
-            return _Judged(refusal=NOT_ANALYSED)
+            return _Judged(frame=frame, refusal=NOT_ANALYSED)
         if (why_not := self._desk.not_counting) is not None:
             self._not_counted[why_not] += 1
-            return _Judged(refusal=why_not)
+            return _Judged(frame=frame, refusal=why_not)
         if self._slide_number != self._desk.opened:
             self._slide_number = self._desk.opened
             self._lost.clear()
@@ -206,8 +223,9 @@ class Observer:
         with self._clock.stage(GATES):
             verdict = self._gates.judge(frame)
         if isinstance(verdict, Refused):
-            return _Judged(refusal=verdict.reason.value)
-        return _Judged(field=_Field(frame=frame, accepted=verdict, slide_number=self._slide_number))
+            return _Judged(frame=frame, refusal=verdict.reason.value)
+        field = _Field(frame=frame, accepted=verdict, slide_number=self._slide_number)
+        return _Judged(frame=frame, field=field)
 
     def _begin_on_map(self) -> None:
         """Another slide, or one that an earlier run left open, whose map was kept."""
@@ -218,9 +236,9 @@ class Observer:
         else:
             self._problems.clear(SLIDE_MAP)
 
-    def _pass_on(self, frame: Frame, judged: _Judged) -> None:
+    def _pass_on(self, _frame: Frame, judged: _Judged) -> None:
         self._problems.clear(GATES)
-        self._on_frame(frame, judged.refusal)
+        self._on_frame(judged.frame, judged.refusal)
         if judged.field is not None:
             self._gates_worker.hand_on(judged.field, self._fields)
 
@@ -248,6 +266,8 @@ class Observer:
         self._problems.clear(ANALYSIS)
         self._clock.note(ANALYSIS, analysis.analysis_s)
         self._on_analysed(field.frame, analysis.cells, analysis.analysis_s)
+        if self._optics is not None:
+            self._optics.watch(field.frame)
         analysed = _AnalysedField(field=field, cells=analysis.cells, analysis_s=analysis.analysis_s)
         self._analysis_worker.hand_on(analysed, self._analysed)
 
