@@ -119,7 +119,7 @@ class Link:
             self.close()
             raise BrokerError(
                 f"{where} gave no answer within {self._settings.connect_timeout_s:g} s.",
-                remedy="Check the network, and that this is a broker's port, with TLS or without as set here.",
+                remedy="Check the network, and that this is a broker's port, with TLS or without as set.",
             )
         if self._refusal:
             self.close()
