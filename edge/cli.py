@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from edge.config import load_config
 from edge.demo import DemoOptions, run_demo
 from edge.doctor import Grade, examine
 from edge.errors import ImageError, LeukoscopeError
+from edge.logs import LogFormat, set_up_logging
 from edge.networks import open_networks
 from edge.offline import JsonLine, analyze_images, classify_images, write_lines
 from edge.running import run_station
@@ -64,8 +64,12 @@ def run(
             help="End when a replay (folder, file) is at its end and everything is delivered.",
         ),
     ] = False,
+    log_format: Annotated[
+        LogFormat, typer.Option(help="Lines for a person, fields for systemd's journal, or JSON lines.")
+    ] = "plain",
 ) -> None:
     """Run the station until it is told to stop."""
+    set_up_logging(log_format)
     run_station(load_config(config), exit_when_finished=exit_when_finished)
 
 
@@ -207,7 +211,7 @@ def _report_unreadable(unreadable: list[ImageError]) -> None:
 
 def main() -> None:
     """Run the command line."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    set_up_logging("plain")
     run_app(app)
 
 

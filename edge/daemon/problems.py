@@ -21,14 +21,14 @@ class Problems:
             known = self._standing.get(subject)
             self._standing[subject] = text
         if known != text:
-            _log.error("%s: %s", subject, text)
+            _log.error("%s: %s", subject, text, extra={"stage": subject})
 
     def clear(self, subject: str) -> None:
         """Say that ``subject`` is well again."""
         with self._lock:
             known = self._standing.pop(subject, None)
         if known is not None:
-            _log.info("%s: well again", subject)
+            _log.info("%s: well again", subject, extra={"stage": subject})
 
     def standing(self) -> tuple[str, ...]:
         """The texts of all standing problems, in the order of their subjects."""

@@ -196,5 +196,7 @@ class StageWorker(Generic[_Item, _Result]):
         if shift.settle():
             self._work.deliver(item, result)
         else:
-            _log.warning("%s: a result came after its thread was relieved", self._stage)
+            _log.warning(
+                "%s: a result came after its thread was relieved", self._stage, extra={"stage": self._stage}
+            )
             self._work.late(item, result)

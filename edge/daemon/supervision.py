@@ -110,12 +110,18 @@ class Supervisor:
             self._give_up(part, _reason(sight))
 
     def _restart(self, part: Part, reason: str, history: History) -> None:
-        _log.error("%s is begun anew (%d in a row): %s", part.name, history.in_a_row, reason)
+        _log.error(
+            "%s is begun anew (%d in a row): %s",
+            part.name,
+            history.in_a_row,
+            reason,
+            extra={"stage": part.name, "error": reason},
+        )
         try:
             part.restart(reason)
         except LeukoscopeError as error:
             # It counts as a restart without success; the next look tries again or gives it up.
-            _log.error("%s cannot be begun anew: %s", part.name, error)
+            _log.error("%s cannot be begun anew: %s", part.name, error, extra={"stage": part.name})
 
     def _give_up(self, part: Part, reason: str) -> None:
         self._given_up[part.name] = reason
