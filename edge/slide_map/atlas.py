@@ -16,7 +16,7 @@ from typing import Final
 
 Point = tuple[float, float]
 
-_TENSION_PX: Final = 0.7
+_TENSION_PX: Final = 0.3
 """A corner that its links would move by less stays where it is."""
 
 

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from edge.slide_map.atlas import Atlas, Lens, Link, Point, Spot
+from edge.slide_map.keeping import KeptField
 from edge.slide_map.pictures import FieldPictures
 from edge.slide_map.placing import Guess, Located, Placer, View
 from edge.slide_map.recognition import Recognition
 from edge.slide_map.tracking import Anchor, Tracker
-from edge.vision.landmarks import landmarks_of
-from edge.vision.reduction import Grey
 
 _SETTLED_AT_ONCE: Final = 32
 
@@ -98,15 +97,12 @@ class Chart:
                 moved.update(dict.fromkeys(each.fields))
         return Charted(joined=tuple(each for each in joined if each is not None), moved=tuple(moved))
 
-    def restore(
-        self, field: int, sight: tuple[Grey, bytes, Point | None], spot: Spot, links: tuple[Link, ...]
-    ) -> None:
-        """Have a field again where it had come to lie; ``sight`` is its thumbnail, digest and stage place."""
-        thumbnail, digest, stage_px = sight
-        self.atlas.add(field, spot, links)
-        self._pictures.add(field, thumbnail)
-        self._recognition.add(field, landmarks_of(thumbnail))
-        self._know(field, digest, stage_px)
+    def restore(self, field: int, kept: KeptField, spot: Spot) -> None:
+        """Have a field again where it had come to lie."""
+        self.atlas.add(field, spot, kept.links)
+        self._pictures.add(field, kept.thumbnail)
+        self._recognition.add(field, kept.landmarks)
+        self._know(field, kept.digest, kept.stage_px)
 
     def remove(self, field: int) -> None:
         """Forget a field."""

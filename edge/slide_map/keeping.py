@@ -11,6 +11,7 @@ import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -19,13 +20,16 @@ from typing_extensions import Self
 from edge.errors import LeukoscopeError
 from edge.slide_map.atlas import Lens, Link, Point, Spot
 from edge.slide_map.census import MARK, Marks
+from edge.vision.landmarks import WORDS, Landmarks
 from edge.vision.reduction import Grey
 
 _VERSION: Final = 1
-_HEAD: Final = struct.Struct("<BIIdddd16sHHHI")
+_HEAD: Final = struct.Struct("<BIIdddd16sHHHHI")
 _LINK: Final = struct.Struct("<Ifff")
 _SPOT: Final = struct.Struct("<Idd")
 _NUMBER: Final = struct.Struct("<I")
+_POINT: Final = np.dtype("<f2")
+_WORD: Final = np.dtype("<i4")
 _STATE: Final = struct.Struct("<BIII")
 
 
@@ -44,6 +48,7 @@ class KeptField:
     stage_px: Point | None
     digest: bytes
     thumbnail: Grey
+    landmarks: Landmarks
     links: tuple[Link, ...]
     marks: Marks
 
@@ -61,33 +66,57 @@ class KeptField:
             self.digest,
             self.thumbnail.shape[1],
             self.thumbnail.shape[0],
+            len(self.landmarks.points),
             len(self.links),
             len(self.marks),
         )
-        links = b"".join(_LINK.pack(each.other, each.dx_px, each.dy_px, each.weight) for each in self.links)
-        return head + links + self.marks.astype(MARK).tobytes() + self.thumbnail.tobytes()
+        parts = (
+            head,
+            *(_LINK.pack(each.other, each.dx_px, each.dy_px, each.weight) for each in self.links),
+            self.marks.astype(MARK).tobytes(),
+            self.landmarks.points.astype(_POINT).tobytes(),
+            self.landmarks.words.astype(_WORD).tobytes(),
+            self.thumbnail.tobytes(),
+        )
+        return b"".join(parts)
 
     @classmethod
     def of_bytes(cls, value: bytes) -> Self:
         """As it was. Raises MapDamagedError."""
-        version, width_px, height_px, um, focus, x_px, y_px, digest, columns, rows, links, marks = _unpack(
-            _HEAD, value[: _HEAD.size]
+        head = _unpack(_HEAD, value[: _HEAD.size])
+        version, width_px, height_px, um_per_px, focus, x_px, y_px, digest, columns, rows = head[:10]
+        points, links, marks = head[10:]
+        sizes = (
+            _HEAD.size,
+            links * _LINK.size,
+            marks * MARK.itemsize,
+            points * 2 * _POINT.itemsize,
+            points * WORDS * _WORD.itemsize,
+            columns * rows,
         )
-        sizes = (_HEAD.size, links * _LINK.size, marks * MARK.itemsize, columns * rows)
         if version != _VERSION or len(value) != sum(sizes):
             raise _damaged("a field is cut short or of another version")
         ends = np.cumsum(sizes).tolist()
+        parts = [value[start:end] for start, end in pairwise(ends)]
         return cls(
-            lens=Lens(width_px=width_px, height_px=height_px, um_per_px=None if math.isnan(um) else um),
+            lens=Lens(
+                width_px=width_px,
+                height_px=height_px,
+                um_per_px=None if math.isnan(um_per_px) else um_per_px,
+            ),
             focus=focus,
             stage_px=None if math.isnan(x_px) else (x_px, y_px),
             digest=digest,
             links=tuple(
                 Link(other=other, dx_px=dx_px, dy_px=dy_px, weight=weight)
-                for other, dx_px, dy_px, weight in _LINK.iter_unpack(value[ends[0] : ends[1]])
+                for other, dx_px, dy_px, weight in _LINK.iter_unpack(parts[0])
             ),
-            marks=np.frombuffer(value[ends[1] : ends[2]], dtype=MARK).copy(),
-            thumbnail=np.frombuffer(value[ends[2] :], dtype=np.uint8).reshape(rows, columns).copy(),
+            marks=np.frombuffer(parts[1], dtype=MARK).copy(),
+            landmarks=Landmarks(
+                points=np.frombuffer(parts[2], dtype=_POINT).reshape(-1, 2).astype(np.float32),
+                words=np.frombuffer(parts[3], dtype=_WORD).reshape(-1, WORDS).astype(np.int32),
+            ),
+            thumbnail=np.frombuffer(parts[4], dtype=np.uint8).reshape(rows, columns).copy(),
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from edge.slide_map.atlas import Atlas, Lens, Link, Spot
@@ -36,7 +36,7 @@ class View:
 
 @dataclass(frozen=True, kw_only=True)
 class Guess:
-    """Where a picture may lie: at ``spot``; ``since`` is the field from which that is told."""
+    """Where a picture may lie: at ``spot``; ``since`` is a field of that island from which it is told."""
 
     spot: Spot
     since: int
@@ -71,32 +71,35 @@ class Placer:
         the pictures do not show is dropped, whoever made it. Where no guess is confirmed, the place is
         looked for among all fields by landmarks, and without any guess also among the ``recent`` ones.
         """
-        unseen: Guess | None = None
-        confirmed: Located | None = None
-        for guess in guesses:
-            links, expected = self._links(view, guess.spot, within=_GUESS_WITHIN)
-            if links:
-                confirmed = self._at(guess.spot.island, links)
-                break
-            if expected < _TELLING_OVERLAP and unseen is None:
-                unseen = guess
+        confirmed, unseen = self._guessed(view, guesses)
         if confirmed is not None and self._atlas.islands_of(view.lens) == 1:
             return confirmed
         candidates = self._candidates(view)
         if confirmed is None:
             confirmed = self._recognised(view, candidates)
         if confirmed is None and unseen is not None:
-            confirmed = self._told(unseen)
+            confirmed = Located(spot=unseen.spot, links=(self._link_of(unseen),), seen=False)
         if confirmed is None:
             confirmed = self._among(view, recent)
         if confirmed is None:
             return None
-        return Located(
-            spot=confirmed.spot,
-            links=confirmed.links,
-            seen=confirmed.seen,
-            elsewhere=self._elsewhere(view, candidates, confirmed.spot.island),
-        )
+        here = confirmed.spot.island
+        elsewhere = self._elsewhere(view, candidates, here)
+        if unseen is not None and unseen.spot.island != here:
+            # The way here led from one island to another: both are one.
+            elsewhere.setdefault(unseen.spot.island, self._link_of(unseen))
+        return replace(confirmed, elsewhere=tuple(elsewhere.values()))
+
+    def _guessed(self, view: View, guesses: Iterable[Guess]) -> tuple[Located | None, Guess | None]:
+        """The place of the first guess that a picture confirms, and the first that none speaks against."""
+        unseen: Guess | None = None
+        for guess in guesses:
+            links, expected = self._links(view, guess.spot, within=_GUESS_WITHIN)
+            if links:
+                return self._at(guess.spot.island, links), unseen
+            if expected < _TELLING_OVERLAP and unseen is None:
+                unseen = guess
+        return None, unseen
 
     def _candidates(self, view: View) -> tuple[Candidate, ...]:
         def known(field: int) -> bool:
@@ -111,7 +114,7 @@ class Placer:
                 return self._around(view, link)
         return None
 
-    def _elsewhere(self, view: View, candidates: Sequence[Candidate], island: int) -> tuple[Link, ...]:
+    def _elsewhere(self, view: View, candidates: Sequence[Candidate], island: int) -> dict[int, Link]:
         found: dict[int, Link] = {}
         for candidate in candidates:
             other = self._atlas.spot(candidate.field).island
@@ -119,7 +122,7 @@ class Placer:
                 link = self._confirm(view, candidate)
                 if link is not None:
                     found[other] = link
-        return tuple(found.values())
+        return found
 
     def _confirm(self, view: View, candidate: Candidate) -> Link | None:
         """The link to a candidate, where its picture agrees with its landmarks."""
@@ -141,15 +144,14 @@ class Placer:
         links, _ = self._links(view, spot, within=_VOTE_WITHIN)
         return self._at(spot.island, links or (link,))
 
-    def _told(self, guess: Guess) -> Located:
+    def _link_of(self, guess: Guess) -> Link:
         origin = self._atlas.spot(guess.since)
-        link = Link(
+        return Link(
             other=guess.since,
             dx_px=guess.spot.x_px - origin.x_px,
             dy_px=guess.spot.y_px - origin.y_px,
             weight=_UNSEEN,
         )
-        return Located(spot=guess.spot, links=(link,), seen=False)
 
     def _links(self, view: View, spot: Spot, *, within: float) -> tuple[tuple[Link, ...], float]:
         """The links to the fields around ``spot``, and the largest overlap that there should be."""

@@ -7,7 +7,7 @@ the same shift are candidates; whether they are the place, a registration must t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,11 +18,16 @@ from edge.vision.landmarks import WORD_BITS, WORDS, Landmarks
 
 _SLOTS: Final = 4
 _MOST_CANDIDATES: Final = 4
-_FEWEST_AGREEING: Final = 4
-"""Landmarks that agree on a shift by chance: 3 to 4 on the mean over a hundred fields, one field alone."""
+_FEWEST_AGREEING: Final = 3
+"""Landmarks must agree on a shift. Of drawn fields among 116 others, 86% were found again by a third of them,
+97% by the half; what agrees by chance is told apart by the registration that follows."""
 
-_AGREE: Final = 0.025
-"""How far shifts may differ that are one, in widths of the picture: two and a half pixels of a thumbnail."""
+_AGREE: Final = 0.04
+"""The side of the squares into which shifts are sorted, in widths of the picture."""
+
+_OFFSETS: Final = np.array([(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.5, 0.5)], dtype=np.float32)
+_SQUARES: Final = 128
+_MOST_POINTS: Final = 256
 
 _NOBODY: Final = -1
 
@@ -60,29 +65,40 @@ class Recognition:
         if not count:
             return ()
         tables = np.arange(WORDS)[None, :].repeat(count, axis=0)
-        fields = self._fields[tables, landmarks.words] - 1
+        fields = self._fields[tables, landmarks.words].astype(np.int64) - 1
         shifts = self._points[tables, landmarks.words].astype(np.float32) - landmarks.points[:, None, None, :]
         points = np.arange(count)[:, None, None].repeat(WORDS, axis=1).repeat(_SLOTS, axis=2)
         hit = fields != _NOBODY
-        fields, shifts, points = fields[hit], shifts[hit], points[hit]
-        named, counts = np.unique(fields, return_counts=True)
-        most = named[np.argsort(-counts, kind="stable")][: 4 * _MOST_CANDIDATES]
-        found = []
-        for field in most.tolist():
-            if not known(field):
-                continue
-            own = fields == field
-            shift, agreeing = _common_shift(shifts[own], points[own])
-            if agreeing >= _FEWEST_AGREEING:
+        found: list[Candidate] = []
+        for field, shift, agreeing in _agreements(fields[hit], shifts[hit], points[hit]):
+            if agreeing < _FEWEST_AGREEING or len(found) == _MOST_CANDIDATES:
+                break
+            if known(field):
                 found.append(Candidate(field=field, shift=shift, agreeing=agreeing))
-        return tuple(sorted(found, key=lambda each: -each.agreeing)[:_MOST_CANDIDATES])
+        return tuple(found)
 
 
-def _common_shift(shifts: NDArray[np.float32], points: NDArray[np.int64]) -> tuple[tuple[float, float], int]:
-    """The shift that most landmarks agree on, and how many different ones do."""
-    apart = np.abs(shifts[:, None, :] - shifts[None, :, :]).max(axis=2)
-    near = apart <= _AGREE
-    best = int(near.sum(axis=1).argmax())
-    agreeing = near[best]
-    middle = shifts[agreeing].mean(axis=0)
-    return (float(middle[0]), float(middle[1])), len(np.unique(points[agreeing]))
+def _agreements(
+    fields: NDArray[np.int64], shifts: NDArray[np.float32], points: NDArray[np.int64]
+) -> Iterator[tuple[int, tuple[float, float], int]]:
+    """Fields, the shift that most landmarks agree on there, and how many do; most of them first.
+
+    Shifts are sorted into squares, four times, so that none lies at the border of all its squares.
+    """
+    votes = []
+    for offset in _OFFSETS:
+        squares = np.floor(shifts / np.float32(_AGREE) + offset).astype(np.int64) + _SQUARES // 2
+        place = (fields * _SQUARES + squares[:, 0]) * _SQUARES + squares[:, 1]
+        # A landmark votes once, however many of its words agree.
+        voters, one_each = np.unique(place * _MOST_POINTS + points, return_index=True)
+        _, first, counts = np.unique(voters // _MOST_POINTS, return_index=True, return_counts=True)
+        starts = np.sort(first)
+        middles = np.add.reduceat(shifts[one_each], starts, axis=0) / counts[:, None]
+        votes.append((counts, fields[one_each[first]], middles))
+    counts, named, middles = (np.concatenate(part) for part in zip(*votes, strict=True))
+    seen: set[int] = set()
+    for best in np.argsort(-counts, kind="stable").tolist():
+        field = int(named[best])
+        if field not in seen:
+            seen.add(field)
+            yield field, (float(middles[best][0]), float(middles[best][1])), int(counts[best])

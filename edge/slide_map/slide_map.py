@@ -140,6 +140,7 @@ class SlideMap:
                 stage_px=sighting.sight.stage_px,
                 digest=sighting.sight.digest,
                 thumbnail=view.thumbnail,
+                landmarks=view.landmarks,
                 links=self._chart.atlas.links_of(field),
                 marks=np.zeros(0, dtype=MARK),
             )
@@ -345,8 +346,7 @@ class SlideMap:
         for gone, stays in same.items():
             self._census.unite(gone, stays)
         for number, (field, spot) in fields.items():
-            sight = (field.thumbnail, field.digest, field.stage_px)
-            self._chart.restore(number, sight, spot, field.links)
+            self._chart.restore(number, field, spot)
             self._census.restore(number, field.marks, field.focus)
             self._fields[number] = field
             self._matched_at[number] = spot
@@ -364,7 +364,7 @@ def _sight(frame: Frame, reduction: Reduction) -> Sight:
             lens=Lens(width_px=frame.width_px, height_px=frame.height_px, um_per_px=frame.um_per_px),
             plate=plate_of(thumbnail),
             thumbnail=thumbnail,
-            landmarks=landmarks_of(thumbnail),
+            landmarks=landmarks_of(reduction.coarse_green),
         ),
         digest=hashlib.blake2b(reduction.rgb.tobytes(), digest_size=16).digest(),
         stage_px=stage_px,

@@ -17,31 +17,31 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.vision.reduction import Grey
-from edge.vision.registration import thumbnail_of
+from edge.vision.reduction import COARSE_WIDTH_PX, Grey
 
-WORDS: Final = 6
-WORD_BITS: Final = 16
+WORDS: Final = 5
+WORD_BITS: Final = 17
 
-_MOST: Final = 80
-_PATCH_PX: Final = 21
-_BORDER_PX: Final = 11
+_MOST: Final = 100
+_PATCH_PX: Final = 25
+_BORDER_PX: Final = 13
 _CORNER: Final = 4
 _DESCRIPTOR_BITS: Final = 256
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Landmarks:
-    """Up to 80 points: ``points`` (n, 2) float32 as x, y in widths of the picture; ``words`` (n, 6) int32."""
+    """Up to 100 points: ``points`` (n, 2) float32, x and y in picture widths; ``words`` (n, 5) int32."""
 
     points: NDArray[np.float32]
     words: NDArray[np.int32]
 
 
 def landmarks_of(green: Grey) -> Landmarks:
-    """The landmarks of a picture of any size, found on its thumbnail; none where it is blank."""
-    thumbnail = thumbnail_of(green)
-    smooth = cv2.GaussianBlur(thumbnail, (0, 0), 1.0)
+    """The landmarks of a picture of any size, found at 160 px of width; none where it is blank."""
+    height_px, width_px = green.shape
+    size = (COARSE_WIDTH_PX, max(2, round(height_px * COARSE_WIDTH_PX / width_px)))
+    smooth = cv2.GaussianBlur(cv2.resize(green, size, interpolation=cv2.INTER_AREA), (0, 0), 1.0)
     even = cv2.normalize(smooth, np.empty_like(smooth), 0, 255, cv2.NORM_MINMAX)
     orb = _orb()
     found = orb.detect(even, None)
@@ -52,7 +52,7 @@ def landmarks_of(green: Grey) -> Landmarks:
         return Landmarks(
             points=np.empty((0, 2), dtype=np.float32), words=np.empty((0, WORDS), dtype=np.int32)
         )
-    points = np.asarray([each.pt for each in kept], dtype=np.float32) / np.float32(thumbnail.shape[1])
+    points = np.asarray([each.pt for each in kept], dtype=np.float32) / np.float32(COARSE_WIDTH_PX)
     bits = np.unpackbits(np.asarray(descriptors, dtype=np.uint8), axis=1)
     words = bits[:, _chosen_bits()].astype(np.int32) @ (1 << np.arange(WORD_BITS, dtype=np.int32))
     return Landmarks(points=points, words=np.asarray(words, dtype=np.int32))

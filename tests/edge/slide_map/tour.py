@@ -62,7 +62,7 @@ def hand_slide(
 ) -> VirtualSlide:
     """A camera over a slide that is moved by hand; the field is 51 x 38 um whatever its pixels."""
     um_per_px = 51.2 / width_px
-    conditions = Conditions(population=Population(bare=0.0, white_cells_per_field=3.0))
+    conditions = Conditions(population=Population(bare=0.0, white_cells_per_field=6.0))
     return VirtualSlide(
         seed=seed,
         width_px=width_px,
