@@ -7,6 +7,7 @@ from the system's folder: nothing else of that folder becomes importable.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import importlib.util
 import sys
@@ -44,11 +45,27 @@ class GStreamer:
 
 def load_gstreamer(*, system_packages: Path = SYSTEM_PACKAGES) -> GStreamer:
     """Load and start GStreamer; again and again at no cost. Raises CameraError with what is missing."""
+    _keep_exceptions_whole()
     gi = _load_gi(system_packages)
     loaded = {part: _load_part(gi, part) for part in _PARTS}
     if not loaded["Gst"].init_check(None)[0]:
         raise CameraError("GStreamer does not start.", remedy="Try `gst-inspect-1.0`, which says why.")
     return GStreamer(**loaded)
+
+
+def _keep_exceptions_whole() -> None:
+    """Put the compiler's stack unwinder before the one that GStreamer brings.
+
+    GStreamer's libraries come in with all their symbols for everybody, and among them libunwind's, which go
+    by the same names as those of libgcc_s. A library that is loaded later (onnxruntime) would raise its C++
+    exceptions through libunwind and could not catch them: the process would abort. The first one wins.
+    """
+    try:
+        ctypes.CDLL("libgcc_s.so.1", mode=ctypes.RTLD_GLOBAL)
+    except OSError as error:
+        raise CameraError(
+            f"The compiler's run-time library cannot be loaded ({error}).", remedy="Install libgcc-s1."
+        ) from error
 
 
 def _load_part(gi: Any, part: str) -> Any:  # noqa: ANN401

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
 import sys
 import threading
 import time
@@ -353,3 +354,19 @@ def test_controls_are_set_once_it_streams_and_told_by_its_frames(tmp_path: Path)
     assert frame is not None
     assert asked == [(str(device), controls)]
     assert (frame.exposure_us, frame.gain) == (7900.0, 4.0), "what the driver holds, not what was asked"
+
+
+def test_libraries_that_are_loaded_later_can_still_raise() -> None:
+    """GStreamer brings libunwind, through which onnxruntime's exceptions would end the process."""
+    look = (
+        "import cv2\n"
+        "from edge.camera.gstreamer_bindings import load_gstreamer\n"
+        "load_gstreamer()\n"
+        "import onnxruntime\n"
+        "try:\n"
+        "    onnxruntime.InferenceSession(b'no network', providers=['CPUExecutionProvider'])\n"
+        "except Exception as error:\n"
+        "    print(type(error).__name__)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "InvalidProtobuf"), done.stderr
