@@ -16,8 +16,9 @@ from edge.calibrate_cli import app as calibrate_commands
 from edge.command_line import run_app
 from edge.config import load_config
 from edge.demo import DemoOptions, run_demo
-from edge.doctor import Grade, examine
-from edge.errors import ImageError, LeukoscopeError
+from edge.doctor import PARTS, examine
+from edge.errors import ConfigError, ImageError, LeukoscopeError
+from edge.finding import Grade
 from edge.logs import LogFormat, set_up_logging
 from edge.networks import open_networks
 from edge.offline import JsonLine, analyze_images, classify_images, write_lines
@@ -106,13 +107,21 @@ def demo(
 
 
 @app.command()
-def doctor(config: ConfigOption) -> None:
-    """Look over camera, bundle, engine, broker, disk and clock; say what to do about each."""
+def doctor(
+    config: ConfigOption,
+    part: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this part, may be given again.", show_default=", ".join(PARTS)),
+    ] = None,
+) -> None:
+    """Look over every part of the station and what it stands on; say what to do about each."""
+    if unknown := set(part or ()) - set(PARTS):
+        raise ConfigError(f"There is no part {min(unknown)!r}.", remedy=f"Known: {', '.join(PARTS)}.")
     colours = {Grade.GOOD: "green", Grade.DOUBTFUL: "yellow", Grade.BAD: "red"}
     worst = Grade.GOOD
-    for finding in examine(load_config(config), now=lambda: datetime.now(timezone.utc)):
+    for finding in examine(load_config(config), now=lambda: datetime.now(timezone.utc), parts=part or PARTS):
         mark = typer.style(f"{finding.grade.value:>8}", fg=colours[finding.grade])
-        typer.echo(f"{mark}  {finding.part:<7} {finding.text} {finding.remedy}".rstrip())
+        typer.echo(f"{mark}  {finding.part:<8} {finding.text} {finding.remedy}".rstrip())
         if finding.grade is Grade.BAD:
             worst = Grade.BAD
     if worst is Grade.BAD:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import datetime, timezone
-from enum import Enum
+from collections.abc import Callable, Collection, Iterator
+from datetime import datetime
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Final
 
+from edge import host_findings
 from edge.bundle import Bundle, open_bundle, starter_bundle
 from edge.camera.controls import not_held
 from edge.camera.hardware_settings import HardwareSettings
@@ -19,43 +15,51 @@ from edge.camera.settings import FolderSettings, bare_camera
 from edge.config import StationConfig
 from edge.contract.manifest import Manifest
 from edge.engine.golden import check_golden
-from edge.errors import LeukoscopeError, StorageError
+from edge.errors import LeukoscopeError
+from edge.finding import Finding, Grade
+from edge.health.clock import clock_state
 from edge.networks import open_networks
 from edge.outbox.link import Link
+from edge.process_lock import HeldElsewhereError, held, take_lock
 from edge.updating import update_room
 
-_ENOUGH_DISK_BYTES: Final = 2 * 1024**3
-_FIRST_PLAUSIBLE_YEAR: Final = 2026
+PARTS: Final = (
+    "camera",
+    "bundle",
+    "engine",
+    "updates",
+    "broker",
+    "page",
+    "metrics",
+    "disk",
+    "rights",
+    "clock",
+    "watchdog",
+)
+"""Everything that is looked at, in this order."""
 
 
-class Grade(str, Enum):
-    """How a part fares."""
-
-    GOOD = "good"
-    DOUBTFUL = "doubtful"
-    BAD = "bad"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """What was found of one part, and what to do about it (empty where it is good)."""
-
-    part: str
-    grade: Grade
-    text: str
-    remedy: str = ""
-
-
-def examine(config: StationConfig, *, now: Callable[[], datetime]) -> Iterator[Finding]:
-    """Every part of the station in turn; no part's fault hides another's."""
-    yield _guarded("camera", lambda: _camera(config))
+def examine(
+    config: StationConfig, *, now: Callable[[], datetime], parts: Collection[str] = PARTS
+) -> Iterator[Finding]:
+    """These parts of the station in turn; no part's fault hides another's."""
     bundle: list[Bundle] = []
-    yield _guarded("bundle", lambda: _bundle(config, bundle))
-    yield _guarded("engine", lambda: _engine(config, bundle))
-    yield _guarded("updates", lambda: _updates(config))
-    yield _guarded("broker", lambda: _broker(config))
-    yield _guarded("disk", lambda: _disk(config.state_dir))
-    yield _guarded("clock", lambda: _clock(now()))
+    looks: dict[str, Callable[[], Finding]] = {
+        "camera": lambda: _camera(config),
+        "bundle": lambda: _bundle(config, bundle),
+        "engine": lambda: _engine(config, bundle),
+        "updates": lambda: _updates(config),
+        "broker": lambda: _broker(config),
+        "page": lambda: _page(config),
+        "metrics": lambda: _metrics(config),
+        "disk": lambda: host_findings.disk(config.state_dir),
+        "rights": lambda: host_findings.permissions(config.state_dir, secrets=_secrets(config)),
+        "clock": lambda: host_findings.clock(now(), state=clock_state()),
+        "watchdog": lambda: host_findings.watchdog(host_findings.unit_properties()),
+    }
+    for part in PARTS:
+        if part in parts:
+            yield _guarded(part, looks[part])
 
 
 def _guarded(part: str, look: Callable[[], Finding]) -> Finding:
@@ -188,62 +192,42 @@ def _broker(config: StationConfig) -> Finding:
     return Finding(part="broker", grade=Grade.GOOD, text=f"{where} accepts this station.")
 
 
-def _disk(state_dir: Path) -> Finding:
+def _page(config: StationConfig) -> Finding:
+    page = config.page
+    if not page.enabled:
+        return Finding(part="page", grade=Grade.GOOD, text="none is served: page.enabled is false.")
+    return host_findings.port(
+        "page", host=page.host, number=page.port, setting="page.port", station_runs=_runs(config)
+    )
+
+
+def _metrics(config: StationConfig) -> Finding:
+    metrics = config.metrics
+    if not metrics.enabled:
+        return Finding(part="metrics", grade=Grade.GOOD, text="none are served: metrics.enabled is false.")
+    return host_findings.port(
+        "metrics", host=metrics.host, number=metrics.port, setting="metrics.port", station_runs=_runs(config)
+    )
+
+
+def _secrets(config: StationConfig) -> tuple[Path, ...]:
+    """The files that nobody but the station should read."""
+    mqtt = config.mqtt
+    if mqtt is None:
+        return ()
+    key = None if mqtt.tls is None else mqtt.tls.key_file
+    return tuple(file for file in (mqtt.password_file, key) if file is not None)
+
+
+def _runs(config: StationConfig) -> bool:
+    """Whether a station has this outbox open."""
+    lock = config.state_dir / "outbox.sqlite.lock"
+    if not lock.exists():
+        return False
     try:
-        state_dir.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=state_dir, prefix="doctor-") as trial:
-            trial.write(b"\0" * 4096)
-            trial.flush()
-        free_bytes = shutil.disk_usage(state_dir).free
-    except OSError as error:
-        raise StorageError(
-            f"{state_dir} cannot be written: {error.strerror}.",
-            remedy="Name another state_dir, or give this user the right to write it.",
-        ) from error
-    text = f"{state_dir} can be written, {free_bytes / 1024**3:.1f} GiB free."
-    if free_bytes < _ENOUGH_DISK_BYTES:
-        return Finding(
-            part="disk", grade=Grade.DOUBTFUL, text=text, remedy="Free some space before it runs full."
-        )
-    return Finding(part="disk", grade=Grade.GOOD, text=text)
-
-
-def _clock(now: datetime) -> Finding:
-    text = f"it is {now.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
-    if now.year < _FIRST_PLAUSIBLE_YEAR:
-        return Finding(
-            part="clock", grade=Grade.BAD, text=f"{text}, which cannot be.", remedy="Set the clock."
-        )
-    synchronised = _is_synchronised()
-    if synchronised is None:
-        return Finding(
-            part="clock",
-            grade=Grade.DOUBTFUL,
-            text=f"{text}; whether it is synchronised cannot be told here.",
-            remedy="Check with `timedatectl`.",
-        )
-    if not synchronised:
-        return Finding(
-            part="clock",
-            grade=Grade.DOUBTFUL,
-            text=f"{text}, not synchronised.",
-            remedy="Turn on NTP (`timedatectl set-ntp true`); records are ordered without it.",
-        )
-    return Finding(part="clock", grade=Grade.GOOD, text=f"{text}, synchronised.")
-
-
-def _is_synchronised() -> bool | None:
-    program = shutil.which("timedatectl")
-    if program is None:
-        return None
-    try:
-        answer = subprocess.run(  # noqa: S603
-            [program, "show", "--property=NTPSynchronized", "--value"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        )
-    except (subprocess.SubprocessError, OSError):
-        return None
-    return answer.stdout.strip() == "yes"
+        with held(take_lock(lock)):
+            return False
+    except HeldElsewhereError:
+        return True
+    except OSError:
+        return False

@@ -62,7 +62,7 @@ def set_up_logging(
 
 
 class PlainLines(logging.Formatter):
-    """A line for a person; ``marked`` with its priority where the journal reads it, as sd-daemon(3) has it."""
+    """A line for a person; ``marked`` with its priority, as sd-daemon(3) has it, where the journal reads."""
 
     def __init__(self, *, marked: bool = False) -> None:
         super().__init__("%(levelname)s %(name)s: %(message)s")

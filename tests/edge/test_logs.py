@@ -116,8 +116,17 @@ def test_the_station_logs_json_when_told_to(tmp_path):
         "[page]\nenabled = false\n"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "edge.cli", "run", "--log-format", "json", "--exit-when-finished"]
-        + ["--config", str(config)],
+        [
+            sys.executable,
+            "-m",
+            "edge.cli",
+            "run",
+            "--log-format",
+            "json",
+            "--exit-when-finished",
+            "--config",
+            config,
+        ],
         capture_output=True,
         text=True,
         check=False,

@@ -15,7 +15,8 @@ from edge.camera.genicam import GenicamCamera
 from edge.camera.settings import CameraSettings
 from edge.camera.testing import FakeHarvesters
 from edge.config import parse_config
-from edge.doctor import Finding, Grade, examine
+from edge.doctor import examine
+from edge.finding import Finding, Grade
 from edge.frame import Frame
 
 NOW = datetime(2026, 5, 1, tzinfo=timezone.utc)
