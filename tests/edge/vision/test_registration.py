@@ -50,6 +50,28 @@ def test_the_shift_is_found_down_to_a_sixth_of_overlap(ground: Pixels, dx_px: in
     assert found.overlap_share == pytest.approx(expected, abs=0.03)
 
 
+def test_the_shift_is_told_to_a_part_of_a_thumbnails_pixel(ground: Pixels) -> None:
+    # A pixel of a thumbnail is six of the frame's.
+    for dx_px, dy_px in ((9, 3), (100, 50), (203, -60), (-157, 91)):
+        found = register(plate(ground, 200, 120), plate(ground, 200 + dx_px, 120 + dy_px, seed=2))
+        assert found is not None
+        assert found.shift[0] * WIDTH_PX == pytest.approx(dx_px, abs=2)
+        assert found.shift[1] * HEIGHT_PX == pytest.approx(dy_px, abs=2)
+
+
+def test_near_a_known_shift_a_small_overlap_is_found_and_another_place_is_not(ground: Pixels) -> None:
+    earlier, later = plate(ground, 0, 0), plate(ground, 500, 160, seed=4)
+    near = (500 / WIDTH_PX + 0.05, 160 / HEIGHT_PX - 0.05)
+    found = register(earlier, later, near=near, within=0.1)
+    assert found is not None
+    assert found.plausible, found
+    assert found.shift[0] * WIDTH_PX == pytest.approx(500, abs=6)
+    away = register(earlier, later, near=(0.4, -0.3), within=0.1)
+    assert away is not None
+    assert not away.plausible, away
+    assert register(earlier, later, near=(1.4, 0.0), within=0.1) is None, "nothing overlaps there"
+
+
 def test_two_places_are_not_taken_for_one() -> None:
     plates = [
         plate_of(
