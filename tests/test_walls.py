@@ -61,7 +61,7 @@ WORKSHOP_ONLY = LEARNING | {
 IO = {"socket", "sqlite3", "paho", "fastapi", "uvicorn", "subprocess", "requests", "http", "urllib"}
 # Programs of the workshop that a station runs, which has none of the workshop's packages.
 STARTED_BY_A_STATION = ("export/engine_cli.py",)
-PURE = ("edge/analysis", "edge/vision", "edge/contract", "edge/slide_map")
+PURE = ("edge/analysis", "edge/calibration", "edge/vision", "edge/contract", "edge/slide_map")
 # What decides about an update asks neither disk nor clock.
 PURE_RULES = (
     "edge/update/catalogue.py",
