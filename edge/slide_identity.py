@@ -49,7 +49,12 @@ class RecordedName:
 
 
 class SlideNames(Protocol):
-    """Turns accession ids into what records call their slides."""
+    """Turns accession ids into what records call their slides; ``identity`` is the kind of name they get."""
+
+    @property
+    def identity(self) -> Literal["pseudonym", "plain"]:
+        """The kind of name."""
+        ...
 
     def recorded(self, accession: str) -> RecordedName:
         """The name of ``accession`` in records: always the same. Raises SlideKeyError."""
@@ -59,9 +64,11 @@ class SlideNames(Protocol):
 class PlainNames:
     """Records carry the accession id itself."""
 
+    identity: Final = "plain"
+
     def recorded(self, accession: str) -> RecordedName:
         """As SlideNames."""
-        return RecordedName(name=normalised(accession), identity="plain")
+        return RecordedName(name=normalised(accession), identity=self.identity)
 
 
 class Pseudonyms:
@@ -71,13 +78,15 @@ class Pseudonyms:
     error, since a new one would part a patient's slides. A key of the laboratory is only ever read.
     """
 
+    identity: Final = "pseudonym"
+
     def __init__(self, *, key_file: Path, own: bool) -> None:
         self._key_file = key_file
         self._own = own
 
     def recorded(self, accession: str) -> RecordedName:
         """As SlideNames. The key is read anew each time, so that one that was put in its place counts."""
-        return RecordedName(name=pseudonym(accession, self.key()), identity="pseudonym")
+        return RecordedName(name=pseudonym(accession, self.key()), identity=self.identity)
 
     def key(self) -> bytes:
         """The key. Raises SlideKeyError."""

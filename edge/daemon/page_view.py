@@ -8,6 +8,7 @@ from typing import Final
 
 import cv2
 
+from edge.analysis.focus_trend import FocusTrend
 from edge.contract.records import SlideRecord
 from edge.contract.status import HealthRecord
 from edge.daemon.gallery import Gallery, GalleryCell
@@ -19,7 +20,6 @@ from edge.web.view import (
     BundleView,
     CameraView,
     FieldPicture,
-    FocusTrend,
     GalleryGroup,
     LiveFrame,
     PageCell,
@@ -115,6 +115,7 @@ class PageView:
                 update=self._update(),
                 notice=self._desk.notice,
                 targets=self._targets,
+                hides_ids=self._desk.hides_ids,
                 focus_trend=self._focus_trend(),
             )
 
@@ -195,6 +196,10 @@ class PageView:
             still = self._gallery.find(cell_id)
             if still is not None:
                 self._gallery.judge(still, verdict)
+            self._field_cells = tuple(
+                each.model_copy(update={"verdict": verdict}) if each.id == cell_id else each
+                for each in self._field_cells
+            )
             self._step()
 
     def wait_for_change(self, version: int, timeout_s: float) -> int:

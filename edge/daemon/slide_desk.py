@@ -121,6 +121,11 @@ class SlideDesk:
         return None if state is None else state.record
 
     @property
+    def hides_ids(self) -> bool:
+        """Whether records have a pseudonym in the place of an accession id."""
+        return self._names.identity == "pseudonym"
+
+    @property
     def is_open(self) -> bool:
         """Whether a slide is open, paused or not."""
         return self._slide is not None

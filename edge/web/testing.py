@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from edge.analysis.differential import Differentials
+from edge.analysis.focus_trend import FocusTrend
 from edge.contract.records import CoveredGround, StopAdvice
 from edge.contract.status import HealthRecord, StageLatency
 from edge.contract.taxonomy import (
@@ -34,7 +35,6 @@ from edge.web.view import (
     BundleView,
     CameraView,
     FieldPicture,
-    FocusTrend,
     GalleryGroup,
     LiveFrame,
     PageCell,

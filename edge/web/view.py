@@ -14,6 +14,7 @@ from typing import Annotated, Final, Literal, Protocol
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from typing_extensions import Self
 
+from edge.analysis.focus_trend import FocusTrend
 from edge.contract.manifest import Manifest
 from edge.contract.message import Count
 from edge.contract.records import BlastShare, CellResult, CoveredGround, ShareRow, StopAdvice
@@ -24,7 +25,6 @@ TARGET_CHOICES: Final = (100, 200, 400)
 """The counts that a person is offered at the opening, beside the station's own target."""
 
 ScanOutcome = Literal["opened", "same", "ask"]
-FocusTrend = Literal["improving", "steady", "worsening"]
 Verdict = Literal["artefact", "unclassified"]
 
 CellId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]{1,64}$")]
@@ -100,7 +100,8 @@ class PageState(_Part):
     ``saved_records`` are on this station's disk or were; ``acknowledged_records`` are also where they are
     sent. Both count since the station's start. ``update`` says how a new bundle stands; empty without one.
     ``notice`` is what became of a slide that an earlier run left open; empty where there is nothing to say.
-    ``targets`` are those offered at the opening, the station's own first.
+    ``targets`` are those offered at the opening, the station's own first; ``hides_ids`` says that records
+    have a pseudonym in the place of an accession id.
     """
 
     version: int
@@ -115,6 +116,7 @@ class PageState(_Part):
     update: str = ""
     notice: str = ""
     targets: Annotated[tuple[int, ...], Field(min_length=1)] = TARGET_CHOICES
+    hides_ids: bool = True
     focus_trend: FocusTrend | None = None
 
 

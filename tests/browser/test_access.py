@@ -120,12 +120,12 @@ def test_the_keyboard_reaches_every_control_in_order(visit):
     with visit() as page:
         page.wait_for_selector(".thumb img")
         reached = []
-        for _ in range(8):
+        for _ in range(9):
             page.keyboard.press("Tab")
             reached.append(
                 page.evaluate("document.activeElement.textContent.trim() || document.activeElement.id")
             )
-        assert reached[:6] == ["Close slide", "Last field", "Camera", "White", "Red", "Platelets"]
+        assert reached[:7] == ["Pause", "Close slide", "Last field", "Camera", "White", "Red", "Platelets"]
         assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 

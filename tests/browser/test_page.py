@@ -208,10 +208,10 @@ def test_a_slide_is_closed_and_another_opened(visit, station):
 
         page.get_by_role("button", name="Open slide").click()
         dialog = page.get_by_role("dialog", name="Open a slide")
-        dialog.get_by_label("Name of the slide").fill("full")
+        dialog.get_by_label("Accession id of the slide").fill("full")
         page.keyboard.press("Enter")
         expect(dialog.get_by_role("alert")).to_contain_text("Free some space")
-        dialog.get_by_label("Name of the slide").fill("S-17")
+        dialog.get_by_label("Accession id of the slide").fill("S-17")
         page.keyboard.press("Enter")
         expect(dialog).to_be_hidden()
         expect(page.locator("#slide-name")).to_have_text("S-17")

@@ -51,17 +51,20 @@ const answers = async () => {
   }
 };
 
-export const order = async (path, body = {}) => {
+export const order = async (path, body = {}) => (await ask(path, body)).fault;
+
+// An order that is answered: {fault: "" or what the station says, answer: its JSON where it gives one}.
+export const ask = async (path, body = {}) => {
   try {
     const answer = await fetch(path, {
       method: "POST",
       headers: { "Content-Type": "application/json", "X-Leukoscope-Page": "1" },
       body: JSON.stringify(body),
     });
-    if (answer.ok) return "";
-    const { fault, remedy } = await answer.json();
-    return `${fault} ${remedy}`.trim();
+    if (answer.status === 204) return { fault: "" };
+    const told = await answer.json();
+    return answer.ok ? { fault: "", answer: told } : { fault: `${told.fault} ${told.remedy}`.trim() };
   } catch {
-    return "The station did not answer. Try again when the connection is back.";
+    return { fault: "The station did not answer. Try again when the connection is back." };
   }
 };

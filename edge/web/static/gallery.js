@@ -7,6 +7,9 @@ const REFRESH_MS = 1000;
 // Fewer than the station keeps: what is asked for is then still there on a fast slide.
 const SHOWN = 12;
 const APART = ["doubtful", "out_of_distribution"];
+// A person's answers: these have a place only where there are any.
+const SAID = ["artefact", "unclassified"];
+const SAID_COUNTS = { artefact: "artefacts", unclassified: "unclassified" };
 
 export class Gallery {
   #onCell;
@@ -23,7 +26,7 @@ export class Gallery {
     this.#state = state;
     const { slide } = state;
     const counted = slide
-      ? [state.health.boot, slide.name, slide.opened_at, slide.named_cells, slide.doubtful_cells, slide.out_of_distribution_cells].join()
+      ? [state.health.boot, slide.name, slide.opened_at, slide.named_cells, slide.doubtful_cells, slide.out_of_distribution_cells, slide.artefacts, slide.unclassified].join()
       : "none";
     this.#titles();
     if (counted !== this.#counted && !this.#loading && performance.now() >= this.#next) this.#load(counted);
@@ -46,7 +49,9 @@ export class Gallery {
   }
 
   #elements() {
-    return keyed(find("groups"), [...this.#state.bundle.classes, ...APART], (name) =>
+    const { slide, bundle } = this.#state;
+    const said = SAID.filter((name) => slide && slide[SAID_COUNTS[name]] > 0);
+    return keyed(find("groups"), [...bundle.classes, ...APART, ...said], (name) =>
       make("section", { className: "group", data: { kind: name } },
         make("h3", {}, make("span", { className: "title" }), make("span", { className: "count quiet" })),
         make("ul", { ariaLabel: className(name) })));
@@ -57,6 +62,7 @@ export class Gallery {
     const rows = new Map((slide?.differential ?? []).map((row) => [row.class, row.count]));
     rows.set("doubtful", slide?.doubtful_cells ?? 0);
     rows.set("out_of_distribution", slide?.out_of_distribution_cells ?? 0);
+    for (const name of SAID) rows.set(name, slide?.[SAID_COUNTS[name]] ?? 0);
     for (const element of this.#elements()) {
       const name = element.dataset.kind;
       const blast = bundle.blasts.includes(name);

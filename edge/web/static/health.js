@@ -90,6 +90,8 @@ const verdict = (state, link) => {
   if (health.broker === "disconnected") return ["warn", "The broker is away. Results are saved here and sent when it is back."];
   if (health.camera === "starting") return ["quiet", "The camera is starting."];
   if (health.camera === "finished") return ["quiet", "The camera's pictures are at their end."];
+  if (state.notice) return ["warn", state.notice];
+  if (slide?.state === "paused") return ["warn", "Paused: nothing is counted until you resume."];
   if (state.update) return ["quiet", state.update];
   if (slide?.state !== "open") return ["quiet", "No slide is open. Open one to count cells."];
   return ["good", "All is well: fields are taken and saved as they come."];

@@ -1,7 +1,7 @@
 // The picture with its boxes: the last field with what was found in it, or what the camera sees now.
 
 import { find, say } from "./element.js";
-import { cellName, count, refusalHint, refusalName, wholePercent } from "./words.js";
+import { cellName, count, covered, focusTrend, refusalHint, refusalName, wholePercent } from "./words.js";
 
 const CAMERA_INTERVAL_MS = 250;
 // Over a bright smear in either theme: dark lines with a light rim.
@@ -127,10 +127,21 @@ export class Picture {
       say(find("caption"), field ? `Field ${count(field.field)}${this.#elsewhere(field)}: ${this.#found(field)}` : "\u00a0");
       say(find("caption-hint"), refused ? `Now: ${refused.toLowerCase()}, ${hint}` : "");
     }
+    this.#ground();
+    say(find("focus-trend"), focusTrend(this.#state?.focus_trend));
+    find("focus-trend").dataset.kind = this.#state?.focus_trend ?? "";
     say(find("picture-none"), this.#mode === "field" ? "Waiting for the first field" : "Waiting for the camera");
     find("picture-none").hidden = this.#shown !== null;
     this.#canvas.hidden = this.#shown === null;
     this.#canvas.setAttribute("aria-label", this.#label(field));
+  }
+
+  #ground() {
+    const ground = this.#state?.slide?.ground;
+    say(find("ground"), ground ? covered(ground) : "");
+    find("ground").title = ground
+      ? `${ground.frames.toFixed(1)} frames' worth, each place once; the place was lost ${count(ground.tracking_losses)} times`
+      : "";
   }
 
   #elsewhere(field) {

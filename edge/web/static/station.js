@@ -1,8 +1,8 @@
 // Puts the page together: states come in, every part shows its share of them.
 
-import { showCell } from "./cell.js";
+import { CellDialog } from "./cell.js";
 import { connect } from "./connection.js";
-import { showDifferential } from "./differential.js";
+import { Differential } from "./differential.js";
 import { find } from "./element.js";
 import { Gallery } from "./gallery.js";
 import { showHealth, showStrip } from "./health.js";
@@ -12,10 +12,12 @@ import { SlideControl } from "./slide.js";
 let state = null;
 let link = { kind: "connecting", reason: "", since: new Date() };
 
-const onCell = (cell) => showCell(cell, state.bundle.blasts);
+const cellDialog = new CellDialog();
+const onCell = (cell) => cellDialog.show(cell, state);
 const picture = new Picture({ onCell });
 const gallery = new Gallery({ onCell });
 const slide = new SlideControl();
+const differential = new Differential();
 
 find("strip-more").addEventListener("click", () => find("problems-dialog").showModal());
 
@@ -30,7 +32,8 @@ connect({
     document.title = `${state.health.station} · Leukoscope`;
     picture.update(state, told.field);
     slide.update(state);
-    showDifferential(state);
+    differential.update(state);
+    cellDialog.update(state);
     gallery.update(state);
     showHealth(state);
     showStrip(state, link);
