@@ -35,7 +35,12 @@ def birth() -> StateRecord:
 
 def run(order: str, *, outbox_path: Path, log_path: Path, port: int) -> None:
     settings = MqttSettings(
-        host="127.0.0.1", port=port, reconnect_min_s=0.05, reconnect_max_s=0.2, ack_timeout_s=0.5
+        host="127.0.0.1",
+        port=port,
+        reconnect_min_s=0.05,
+        reconnect_max_s=0.2,
+        ack_timeout_s=0.5,
+        backlog_per_s=5000,
     )
     log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     emptied = threading.Event()
