@@ -18,6 +18,7 @@ from edge.camera.device_access import check_device
 from edge.camera.gstreamer_bindings import GStreamer, load_gstreamer
 from edge.camera.gstreamer_pipelines import SINK_NAME, GstSource
 from edge.camera.gstreamer_samples import NS_PER_S, age_of, pixels_of
+from edge.camera.stream_jpeg import JpegDecoder, jpeg_decoder
 from edge.camera.v4l2_controls import fix_controls
 from edge.errors import CameraError, ImageError
 from edge.frame import Frame
@@ -51,6 +52,7 @@ class _Running:
     gst: GStreamer
     pipeline: Any
     sink: Any
+    decode: JpegDecoder
 
     def stop(self) -> None:
         self.pipeline.set_state(self.gst.Gst.State.NULL)
@@ -60,9 +62,9 @@ class GStreamerCamera:
     """Reads frames of a pipeline.
 
     Of a live source only the newest picture waits, and its loss, or ``timeout_s`` without a picture, is a
-    CameraError; a file gives every frame, and its end is the end. A picture that is damaged (a JPEG cut off)
-    is never given: it is counted in ``damaged`` and the next one taken. The size may change from frame to
-    frame. A live frame's time is the time of its capture where the source stamps its pictures.
+    CameraError; a file gives every frame, and its end is the end. A picture that is damaged (a JPEG that
+    lost bytes) is never given: it is counted in ``damaged`` and the next one taken. The size may change from
+    frame to frame. A live frame's time is the time of its capture where the source stamps its pictures.
     """
 
     def __init__(
@@ -109,7 +111,9 @@ class GStreamerCamera:
             check_device(self._source.device)
         gst = self._load()
         pipeline = self._built(gst)
-        running = _Running(gst=gst, pipeline=pipeline, sink=pipeline.get_by_name(SINK_NAME))
+        running = _Running(
+            gst=gst, pipeline=pipeline, sink=pipeline.get_by_name(SINK_NAME), decode=jpeg_decoder()
+        )
         self._running, self._failure, self._latest_s, self.damaged = running, None, None, 0
         try:
             pipeline.set_state(gst.Gst.State.PLAYING)
@@ -202,7 +206,7 @@ class GStreamerCamera:
 
     def _frame(self, sample: Any, running: _Running) -> Frame | None:  # noqa: ANN401
         try:
-            pixels = pixels_of(sample, gst=running.gst, name=self.name)
+            pixels = pixels_of(sample, gst=running.gst, name=self.name, decode=running.decode)
         except (ImageError, ValueError) as error:
             # One word for a row of them: a loose cable damages every picture.
             if not self._damaged_before:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from edge.camera.gstreamer_bindings import GStreamer
-from edge.camera.image_file import decode_image
 from edge.camera.raw_pixels import BGR, BGRX, GREY, RGB, RGBX, Layout, rgb_from_raw
+from edge.camera.stream_jpeg import JpegDecoder
 from edge.frame import Pixels
 
 _LAYOUTS: Final[dict[str, Layout]] = {
@@ -21,8 +21,14 @@ _LAYOUTS: Final[dict[str, Layout]] = {
 NS_PER_S: Final = 1_000_000_000
 
 
-def pixels_of(sample: Any, *, gst: GStreamer, name: str) -> Pixels:  # noqa: ANN401
-    """The picture in ``sample``, whatever its size and the padding of its rows.
+def pixels_of(
+    sample: Any,  # noqa: ANN401
+    *,
+    gst: GStreamer,
+    name: str,
+    decode: JpegDecoder,
+) -> Pixels:
+    """The picture in ``sample``, whatever its size and the padding of its rows; JPEGs by ``decode``.
 
     Raises ImageError or ValueError where the buffer holds no whole picture; ``name`` is for the message.
     """
@@ -32,7 +38,7 @@ def pixels_of(sample: Any, *, gst: GStreamer, name: str) -> Pixels:  # noqa: ANN
         raise ValueError(f"the memory of a picture of {name} cannot be read")
     try:
         if caps.get_structure(0).get_name() == "image/jpeg":
-            return decode_image(bytes(content.data), name=name)
+            return decode(bytes(content.data), name)
         # Caps come with every picture, so a size that changes in mid-stream is nothing special.
         info = gst.GstVideo.VideoInfo.new_from_caps(caps)
         meta = gst.GstVideo.buffer_get_video_meta(buffer)

@@ -222,7 +222,7 @@ def test_a_damaged_picture_of_a_film_is_never_given(
             count += 1
         assert count == FILM_FRAMES - 1
         assert subject.damaged == 1
-    assert "cut off" in caplog.text
+    assert "A damaged picture is skipped" in caplog.text
 
 
 def test_a_damaged_picture_of_a_stream_is_never_given() -> None:
