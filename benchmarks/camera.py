@@ -91,9 +91,7 @@ def main() -> None:
         print(f"| {name} | {processor_ms:.1f} | {wall_ms:.1f} | {ratio:.2f} |")
     ages_ms = live_ages_ms()
     median_ms, late_ms = statistics.median(ages_ms), np.percentile(ages_ms, 99)
-    print(
-        f"\nA live picture of {WIDTH_PX} x {HEIGHT_PX} by GStreamer is {median_ms:.1f} ms old when it is given"
-    )
+    print(f"\nA live picture of {WIDTH_PX} x {HEIGHT_PX} is {median_ms:.1f} ms old when it is given")
     print(f"(99th percentile {late_ms:.1f} ms).")
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from edge.camera.folder import FolderCamera, images_in, natural_key
 from edge.errors import CameraError, ImageError
+from tests.edge.camera import contract
 
 
 @pytest.fixture
@@ -91,8 +92,8 @@ def test_strict_stops_at_the_unreadable_image(folder: Path) -> None:
 @pytest.mark.parametrize(("name", "said"), [("gone", "No such file"), ("field_1.png", "Not a directory")])
 def test_a_folder_that_is_none_is_told(folder: Path, name: str, said: str) -> None:
     for recursive in (False, True):
-        with pytest.raises(CameraError, match=said), FolderCamera(folder=folder / name, recursive=recursive):
-            pass
+        fault = contract.tells_that_it_is_absent(FolderCamera(folder=folder / name, recursive=recursive))
+        assert said in fault.fault
 
 
 def test_an_empty_folder_is_told(tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
+from edge.camera.controls import CameraControls, HeldControls
 from edge.camera.source_names import is_live, without_password
 from edge.camera.video import VideoCamera
 from edge.errors import CameraError
@@ -64,9 +66,8 @@ def test_what_is_no_film_is_told(tmp_path: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize("source", ["gone.mp4", "/dev/leukoscope-gone", 63])
 def test_what_is_not_there_is_told(source: str | int) -> None:
-    with pytest.raises(CameraError, match=r"gone|63") as fault, VideoCamera(source=source):
-        pass
-    assert fault.value.remedy
+    fault = contract.tells_that_it_is_absent(VideoCamera(source=source))
+    assert str(source) in fault.fault
 
 
 def test_a_stream_that_vanishes_and_returns_goes_on(stream: Stream) -> None:
@@ -123,6 +124,58 @@ def test_a_build_without_a_back_end_is_told(film: Path, monkeypatch: pytest.Monk
     ):
         pass
     assert "gstreamer" in fault.value.remedy
+
+
+class Device:
+    """As OpenCV's capture of a device that gives grey pictures for ever."""
+
+    def __init__(self, device: str, back_end: int) -> None:
+        assert (device, back_end) == ("/dev/leukoscope-camera", cv2.CAP_V4L2)
+        self.asked: dict[int, float] = {}
+        self.released = False
+
+    def isOpened(self) -> bool:  # noqa: N802 - OpenCV's name
+        return not self.released
+
+    def set(self, key: int, value: float) -> bool:
+        self.asked[key] = value
+        return True
+
+    def read(self) -> tuple[bool, np.ndarray]:
+        return True, np.full((48, 64, 3), 128, dtype=np.uint8)
+
+    def release(self) -> None:
+        self.released = True
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(cv2, "VideoCapture", Device)
+    monkeypatch.setattr("edge.camera.video.check_device", lambda _: None)
+    return "/dev/leukoscope-camera"
+
+
+def test_a_devices_frames_tell_what_its_driver_holds(device: str) -> None:
+    asked: list[tuple[str, CameraControls]] = []
+
+    def fix(path: str, controls: CameraControls) -> HeldControls:
+        asked.append((path, controls))
+        return HeldControls(exposure_us=7900.0, colour_temperature_k=5000.0)
+
+    controls = CameraControls(exposure_us=8000, white_balance=5000)
+    contract.holds(lambda: VideoCamera(source=device, controls=controls, fix=fix))
+    with VideoCamera(source=device, controls=controls, fix=fix) as camera:
+        frame = camera.read()
+    assert frame is not None
+    assert (frame.exposure_us, frame.gain, frame.colour_temperature_k) == (7900.0, None, 5000.0)
+    assert asked[0] == (device, controls)
+
+
+def test_a_device_whose_controls_cannot_be_reached_is_let_go(device: str) -> None:
+    def fix(_path: str, _controls: CameraControls) -> HeldControls:
+        raise CameraError("The camera cannot be opened.", remedy="Check the group.")
+
+    contract.tells_that_it_is_absent(VideoCamera(source=device, fix=fix))
 
 
 def test_passwords_are_never_shown() -> None:
