@@ -9,8 +9,8 @@ from __future__ import annotations
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -233,7 +233,7 @@ class Outbox:
         """Give up what has grown too old while nothing was appended."""
 
         def give_up(table: RecordTable) -> None:
-            with table.transaction():
+            with self._following_the_clock(table, now_s=self._now_s()):
                 self._make_room(table)
 
         self._on_disk(give_up)
@@ -316,19 +316,27 @@ class Outbox:
             crc32=zlib.crc32(body),
             discarded=isinstance(record, DiscardRecord),
         )
-        # A board without a battery learns the time late; this boot's records then follow its clock.
-        step_s = clock_step_s(
-            expected_s=self._monotonic_s() + self._wall_minus_monotonic_s, now_s=row.appended_s
-        )
-        with table.transaction():
-            if step_s:
-                table.shift_times(boot=self._file.boot, step_s=step_s)
+        with self._following_the_clock(table, now_s=row.appended_s):
             table.insert(row)
             table.kept.write(keep)
             self._make_room(table, newest=position)
-        self._wall_minus_monotonic_s += step_s
         self._sequence = position.sequence
         return key
+
+    @contextmanager
+    def _following_the_clock(self, table: RecordTable, *, now_s: float) -> Iterator[None]:
+        """A transaction in which this boot's records have the times of the clock as it now is.
+
+        A board without a battery learns the time late; its records must neither seem a year old by that, nor
+        of the future.
+        """
+        expected_s = self._monotonic_s() + self._wall_minus_monotonic_s
+        step_s = clock_step_s(expected_s=expected_s, now_s=now_s)
+        with table.transaction():
+            if step_s:
+                table.shift_times(boot=self._file.boot, step_s=step_s)
+            yield
+        self._wall_minus_monotonic_s += step_s
 
     def _make_room(self, table: RecordTable, newest: Position | None = None) -> None:
         table.make_room(

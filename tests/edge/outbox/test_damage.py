@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -213,3 +214,54 @@ def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(StorageError, match="file"), open_outbox(tmp_path / "file" / "outbox.sqlite3"):
         pass
+
+
+def test_a_disk_that_turns_read_only_refuses_says_why_and_goes_on_after(small_disk: Path) -> None:
+    def remount(how: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{how}", str(small_disk)], check=True)
+
+    path = small_disk / "outbox.sqlite3"
+    fill(path, 3)
+    remount("ro")
+    with pytest.raises(StorageError, match="mount the disk read-write"), open_outbox(path):
+        pass
+    remount("rw")
+    with open_outbox(path) as outbox:
+        assert (outbox.boot, len(held(outbox))) == (2, 3)
+        assert outbox.append(builder()) == Key(station="s1", boot=2, sequence=1)
+
+
+@contextmanager
+def no_free_descriptor() -> Iterator[None]:
+    """The process has as many files open as it may."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, before[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            os.close(os.open(os.devnull, os.O_RDONLY))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_an_open_outbox_saves_also_when_no_descriptor_is_free(path: Path) -> None:
+    with open_outbox(path) as outbox:
+        outbox.append(builder())
+        with no_free_descriptor():
+            # More than the log holds before it is brought over into the database.
+            for _ in range(300):
+                outbox.append(builder("x" * 20_000))
+            outbox.acknowledge(boot=1, sequence=200)
+        assert list(held(outbox)) == [(1, sequence) for sequence in range(201, 302)]
+    with open_outbox(path) as outbox:
+        assert len(held(outbox)) == 101
+
+
+def test_an_outbox_that_cannot_be_opened_for_want_of_descriptors_says_so(path: Path) -> None:
+    fill(path, 3)
+    with no_free_descriptor(), pytest.raises(StorageError, match="LimitNOFILE"):
+        open_outbox(path).__enter__()
+    with open_outbox(path) as outbox:
+        assert len(held(outbox)) == 3

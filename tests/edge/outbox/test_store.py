@@ -339,6 +339,33 @@ def test_a_clock_that_is_set_does_not_age_this_boots_records(path: Path) -> None
         assert outbox.statistics().discarded == 1
 
 
+@pytest.mark.parametrize("years", [-1, 1])
+def test_a_clock_that_is_set_by_a_year_loses_nothing_and_changes_no_order(path: Path, years: int) -> None:
+    clock = Clock(START + timedelta(days=2 * 365))
+    limits = OutboxLimits(max_age_s=7 * 24 * 3600)
+    with open_outbox(path, clock, limits=limits) as outbox:
+        for _ in range(3):
+            outbox.append(builder(at=clock.wall))
+        clock.wall += timedelta(days=365 * years)
+        clock.pass_by(10)
+        outbox.enforce_limits()
+        for _ in range(3):
+            outbox.append(builder(at=clock.wall))
+        outbox.enforce_limits()
+        assert positions(outbox) == [(1, sequence) for sequence in range(1, 7)]
+        statistics = outbox.statistics()
+        assert (statistics.discarded, statistics.oldest_age_s) == (0, pytest.approx(10, abs=0.1))
+        clock.pass_by(7 * 24 * 3600)
+        outbox.enforce_limits()
+        assert outbox.statistics().discarded == 3
+    # Set back while it was off, it cannot tell how old a record is; then none is too old.
+    clock.wall = START
+    with open_outbox(path, clock, limits=limits) as outbox:
+        outbox.append(builder(at=clock.wall))
+        assert positions(outbox) == [*((1, sequence) for sequence in range(1, 7)), (2, 1)]
+        assert outbox.statistics().discarded == 3
+
+
 def test_a_time_from_before_this_software_says_nothing_of_age(path: Path) -> None:
     with open_outbox(path, Clock(datetime(1970, 1, 1, 0, 5, tzinfo=timezone.utc))) as outbox:
         outbox.append(builder())
