@@ -39,7 +39,8 @@ class HealthRecord(Message):
 
     ``restarts`` counts, by part, how often one was begun anew because it was stuck, ``degraded`` names those
     that the station goes on without. ``outbox_oldest_s`` is the age of the oldest record that nobody has
-    taken yet. None is what the machine does not tell; ``optics`` is None where nothing was calibrated.
+    taken yet, ``discarded_by_leaf`` how many were given up, by the last level of their topics. None is what
+    the machine does not tell; ``optics`` is None where nothing was calibrated.
     """
 
     schema_id: Annotated[Literal["leukoscope/health/1"], Field(alias="schema")] = "leukoscope/health/1"
@@ -63,6 +64,7 @@ class HealthRecord(Message):
     broker: Literal["connected", "disconnected", "off"]
     problems: tuple[str, ...] = ()
     outbox_oldest_s: Annotated[float, Field(ge=0)] | None = None
+    discarded_by_leaf: Mapping[str, Count] = {}
     temperature_c: float | None = None
     throttled: bool | None = None
     throttled_by: str = ""

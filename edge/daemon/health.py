@@ -84,6 +84,7 @@ class Health:
             outbox_bytes=outbox.size_bytes,
             outbox_oldest_s=None if outbox.oldest_age_s is None else round(outbox.oldest_age_s, 1),
             discarded=outbox.discarded,
+            discarded_by_leaf=outbox.discarded_by_leaf,
             disk_free_bytes=shutil.disk_usage(self._state_dir).free,
             memory_bytes=machine.memory_bytes,
             open_files=machine.open_files,
