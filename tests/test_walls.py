@@ -62,8 +62,13 @@ IO = {"socket", "sqlite3", "paho", "fastapi", "uvicorn", "subprocess", "requests
 # Programs of the workshop that a station runs, which has none of the workshop's packages.
 STARTED_BY_A_STATION = ("export/engine_cli.py",)
 PURE = ("edge/analysis", "edge/calibration", "edge/vision", "edge/contract", "edge/slide_map")
-# What decides about an update asks neither disk nor clock.
+# What decides about an update or a record's way asks neither disk nor clock.
 PURE_RULES = (
+    "edge/outbox/discard.py",
+    "edge/outbox/kinds.py",
+    "edge/outbox/retention.py",
+    "edge/outbox/token_bucket.py",
+    "edge/outbox/window.py",
     "edge/update/catalogue.py",
     "edge/update/limits.py",
     "edge/update/rules.py",

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import json
+import random
+from collections import Counter
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.contract.message import MAX_COMMAND_BYTES
 from edge.contract.orders import Command
 from edge.errors import StorageError
+from edge.outbox.command_desk import CommandDesk
 from edge.outbox.commands import CommandGate, Refusal
 
 NOW = datetime(2026, 3, 1, tzinfo=timezone.utc)
@@ -114,3 +119,86 @@ def test_no_payload_does_more_than_be_refused(payload: bytes) -> None:
     refusal = Station().gate.judge(payload)
     assert isinstance(refusal, Refusal)
     assert len(refusal.detail) <= 200
+
+
+SEED_COMMANDS = [
+    {"id": "a1", "command": "open_slide", "slide": "A-17", "target_cells": 200},
+    {"id": "b" * 64, "command": "close_slide", "schema": "leukoscope/command/1"},
+    {"id": "c", "command": "look_for_update"},
+]
+STRANGE = [None, -1, 1e308, "", "\x00", "A" * 300, [], {}, [[[]]], True, "2026-03-01T00:00:00Z", 2**70]
+
+
+def mutated(chance: random.Random) -> bytes:
+    """A valid order with something changed in its values, its keys or its bytes."""
+    order: dict[Any, Any] = dict(chance.choice(SEED_COMMANDS))
+    order["expires_at"] = (NOW + timedelta(hours=1)).isoformat()
+    for _ in range(chance.randrange(3)):
+        key = chance.choice([*order, "id", "expires_at", "reboot"])
+        if chance.random() < 0.3:
+            order.pop(key, None)
+        else:
+            order[key] = chance.choice(STRANGE)
+    payload = bytearray(json.dumps(order, default=str).encode())
+    for _ in range(chance.choice((0, 0, 1, 4))):
+        place = chance.randrange(len(payload) + 1)
+        match chance.randrange(4):
+            case 0:
+                payload[place:place] = chance.randbytes(chance.randrange(1, 9))
+            case 1:
+                del payload[place : place + chance.randrange(1, 20)]
+            case 2 if place < len(payload):
+                payload[place] = chance.randrange(256)
+            case _:
+                payload += payload[: chance.randrange(len(payload) + 1)]
+    return bytes(payload)
+
+
+def try_mutated(*, inputs: int) -> None:
+    chance = random.Random(7)
+    told: Counter[str] = Counter()
+    station = Station(per_minute=10 * inputs)
+    done: list[str] = []
+    desk = CommandDesk(
+        gate=station.gate,
+        answers=Answers(),
+        site="ward",
+        station="s1",
+        on_command=lambda command: done.append(command.id),
+        utc_now=lambda: NOW,
+    )
+    for _ in range(inputs):
+        payload = mutated(chance)
+        answer = desk.obey(payload)
+        if answer is None:
+            told["no answer"] += 1
+            continue
+        told["repeated" if answer.repeated else answer.outcome] += 1
+        # Who is answered did say that id.
+        assert answer.id == json.loads(payload)["id"]
+    print(f"{inputs} mutated orders: {dict(told)}")
+    assert len(done) == len(set(done)) == told["done"] == desk.obeyed
+    assert told["done"] + sum(desk.refused.values()) == inputs
+    assert min(told[kind] for kind in ("done", "repeated", "malformed", "no answer")) > 0
+
+
+class Answers:
+    """Answers that are durable as long as the test."""
+
+    def __init__(self) -> None:
+        self._noted: dict[str, bytes] = {}
+
+    def remember_answer(self, command_id: str, answer: bytes) -> None:
+        self._noted[command_id] = answer
+
+    def answer_to(self, command_id: str) -> bytes | None:
+        return self._noted.get(command_id)
+
+
+def test_thousands_of_mutated_orders_are_each_done_once_or_refused() -> None:
+    try_mutated(inputs=4000)
+
+
+@pytest.mark.nightly
+def test_a_hundred_thousand_mutated_orders_are_each_done_once_or_refused() -> None:
+    try_mutated(inputs=100_000)
