@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -141,21 +141,25 @@ class Atlas:
         The largest overlap comes first.
         """
         lens = self._lenses[spot.island]
-        _, left, top = self._place_of(spot.moved(-lens.width_px - reach_px, -lens.height_px - reach_px))
-        _, right, bottom = self._place_of(spot.moved(lens.width_px + reach_px, lens.height_px + reach_px))
         found = []
-        for around_row in range(top, bottom + 1):
-            for around_column in range(left, right + 1):
-                for field in self._grid.get((spot.island, around_column, around_row), ()):
-                    other = self._spots[field]
-                    dx_px, dy_px = other.x_px - spot.x_px, other.y_px - spot.y_px
-                    across, down = lens.width_px - abs(dx_px), lens.height_px - abs(dy_px)
-                    if across <= -reach_px or down <= -reach_px:
-                        continue
-                    share = max(0.0, across) * max(0.0, down) / (lens.width_px * lens.height_px)
-                    found.append(Neighbour(field=field, dx_px=dx_px, dy_px=dy_px, overlap_share=share))
+        for field, dx_px, dy_px in self.within(spot, lens.width_px + reach_px, lens.height_px + reach_px):
+            across, down = max(0.0, lens.width_px - abs(dx_px)), max(0.0, lens.height_px - abs(dy_px))
+            share = across * down / (lens.width_px * lens.height_px)
+            found.append(Neighbour(field=field, dx_px=dx_px, dy_px=dy_px, overlap_share=share))
         found.sort(key=lambda each: (-each.overlap_share, -each.field))
         return tuple(found)
+
+    def within(self, spot: Spot, across_px: float, down_px: float) -> Iterator[tuple[int, float, float]]:
+        """The fields whose corners lie nearer than that to ``spot``, each with its corner seen from there."""
+        _, left, top = self._place_of(spot.moved(-across_px, -down_px))
+        _, right, bottom = self._place_of(spot.moved(across_px, down_px))
+        for row in range(top, bottom + 1):
+            for column in range(left, right + 1):
+                for field in self._grid.get((spot.island, column, row), ()):
+                    other = self._spots[field]
+                    dx_px, dy_px = other.x_px - spot.x_px, other.y_px - spot.y_px
+                    if abs(dx_px) < across_px and abs(dy_px) < down_px:
+                        yield field, dx_px, dy_px
 
     def join(self, one: Spot, other: Spot) -> tuple[int, int, Point, tuple[int, ...]]:
         """Say that two spots of different islands are one; the smaller island moves onto the larger.

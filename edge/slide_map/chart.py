@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from edge.frame import Frame
 from edge.slide_map.atlas import Atlas, Lens, Link, Point, Spot
 from edge.slide_map.keeping import KeptField
 from edge.slide_map.pictures import FieldPictures
 from edge.slide_map.placing import Guess, Located, Placer, View
 from edge.slide_map.recognition import Recognition
 from edge.slide_map.tracking import Anchor, Tracker
+from edge.vision.reduction import Reduction
+from edge.vision.registration import plate_of, thumbnail_of
 
 _SETTLED_AT_ONCE: Final = 32
 
@@ -77,7 +81,19 @@ class Chart:
 
     def steady_spot(self, lens: Lens) -> Spot | None:
         """Where the camera rests since a picture was placed there; None where it moved, or is elsewhere."""
-        return self._tracked(lens) if self.tracker.steady else None
+        return self.tracked_spot(lens) if self.tracker.steady else None
+
+    def tracked_spot(self, lens: Lens) -> Spot | None:
+        """Where the camera looks, by its way since a picture was placed; None while that is not known."""
+        at = self.tracker.at
+        if (
+            not self._followed
+            or at is None
+            or at.field not in self.atlas
+            or self.atlas.lens_of(at.field) != lens
+        ):
+            return None
+        return self.atlas.spot(at.field).moved(at.dx * lens.width_px, at.dy * lens.height_px)
 
     def take(self, field: int, sight: Sight, located: Located | None) -> Charted:
         """Remember a picture as a field where it was located, or on an island of its own."""
@@ -142,20 +158,9 @@ class Chart:
             if self.atlas.lens_of(field) == lens:
                 dx_px, dy_px = sight.stage_px[0] - before_px[0], sight.stage_px[1] - before_px[1]
                 yield Guess(spot=self.atlas.spot(field).moved(dx_px, dy_px), since=field)
-        tracked = self._tracked(lens)
+        tracked = self.tracked_spot(lens)
         if tracked is not None and self.tracker.at is not None:
             yield Guess(spot=tracked, since=self.tracker.at.field)
-
-    def _tracked(self, lens: Lens) -> Spot | None:
-        at = self.tracker.at
-        if (
-            not self._followed
-            or at is None
-            or at.field not in self.atlas
-            or self.atlas.lens_of(at.field) != lens
-        ):
-            return None
-        return self.atlas.spot(at.field).moved(at.dx * lens.width_px, at.dy * lens.height_px)
 
     def _hold(self, view: View, found: Located) -> None:
         """Follow the camera from here on: told from the field that shares most with the picture."""
@@ -176,3 +181,21 @@ class Chart:
         stays, gone, moved_px, fields = self.atlas.join(here, other.moved(link.dx_px, link.dy_px))
         self.atlas.link(field, link)
         return Joined(gone=gone, stays=stays, moved_px=moved_px, fields=fields)
+
+
+def sight_of(frame: Frame, reduction: Reduction) -> Sight:
+    """What the map makes of a frame before it looks for its place."""
+    thumbnail = thumbnail_of(reduction.fine_green)
+    stage_px = None
+    if frame.stage_um is not None and frame.um_per_px is not None:
+        stage_px = (frame.stage_um[0] / frame.um_per_px, frame.stage_um[1] / frame.um_per_px)
+    return Sight(
+        view=View(
+            lens=Lens(width_px=frame.width_px, height_px=frame.height_px, um_per_px=frame.um_per_px),
+            green=reduction.coarse_green,
+            thumbnail=thumbnail,
+            plate=plate_of(thumbnail),
+        ),
+        digest=hashlib.blake2b(reduction.rgb.tobytes(), digest_size=16).digest(),
+        stage_px=stage_px,
+    )

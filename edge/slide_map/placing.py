@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 from edge.slide_map.atlas import Atlas, Lens, Link, Spot
 from edge.slide_map.pictures import FieldPictures
 from edge.slide_map.recognition import Candidate, Recognition
-from edge.vision.landmarks import Landmarks
+from edge.vision.landmarks import Landmarks, landmarks_of
 from edge.vision.reduction import Grey
 from edge.vision.registration import Plate, register
 
@@ -26,12 +27,17 @@ _UNSEEN: Final = 0.02
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class View:
-    """A picture that looks for its place."""
+    """A picture that looks for its place; its landmarks are found when somebody asks for them."""
 
     lens: Lens
+    green: Grey
     thumbnail: Grey
     plate: Plate
-    landmarks: Landmarks
+
+    @cached_property
+    def landmarks(self) -> Landmarks:
+        """The landmarks of ``green``."""
+        return landmarks_of(self.green)
 
 
 @dataclass(frozen=True, kw_only=True)

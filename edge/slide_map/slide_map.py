@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import threading
 from collections.abc import Mapping, Sequence
@@ -16,14 +15,14 @@ from edge.contract.records import CoveredGround, FieldPlace
 from edge.frame import Frame
 from edge.slide_map.atlas import Lens, Spot
 from edge.slide_map.census import MARK, Around, Census
-from edge.slide_map.chart import Chart, Charted, Sight
+from edge.slide_map.chart import Chart, Charted, Sight, sight_of
 from edge.slide_map.coverage import covered_share
 from edge.slide_map.ground import Ground
 from edge.slide_map.keeping import KeptField, KeptState, kept_fields, number_to_bytes, spot_to_bytes
-from edge.slide_map.placing import Located, View
-from edge.vision.landmarks import landmarks_of
+from edge.slide_map.placing import Located
+from edge.slide_map.surroundings import Surroundings
 from edge.vision.reduction import Reduction
-from edge.vision.registration import plate_of, thumbnail_of
+from edge.vision.registration import plate_of
 
 _CLEARLY_SHARPER: Final = 1.2
 _AT_REST: Final = 0.98
@@ -105,7 +104,7 @@ class SlideMap:
 
     def look(self, frame: Frame, reduction: Reduction, *, focus: float) -> Sighting:
         """Where a frame lies that could be a field, and how much of it is covered; nothing is counted."""
-        sight = _sight(frame, reduction)
+        sight = sight_of(frame, reduction)
         lens = sight.view.lens
         with self._lock:
             if self._followed:
@@ -228,16 +227,32 @@ class SlideMap:
         with self._lock:
             return not self._followed or not self._fields or self._chart.tracker.at is not None
 
-    @property
-    def spots(self) -> Mapping[int, tuple[Spot, Lens]]:
-        """Where the counted fields lie, by their numbers on the map."""
+    def surroundings(self, *, reach_frames: float = 5.0) -> Surroundings | None:
+        """The counted ground around the camera, or around the last field while tracking is lost.
+
+        None before the first field. What it costs is bounded by the reach.
+        """
         with self._lock:
-            atlas = self._chart.atlas
-            return {
-                field: (atlas.spot(field), kept.lens)
-                for field, kept in self._fields.items()
-                if field in self._census
-            }
+            field = next(reversed(self._fields), None)
+            if field is None:
+                return None
+            lens = self._fields[field].lens
+            tracked = self._chart.tracked_spot(lens)
+            centre = tracked or self._chart.atlas.spot(field)
+            around = self._chart.atlas.within(
+                centre, reach_frames * lens.width_px, reach_frames * lens.height_px
+            )
+            return Surroundings(
+                island=centre.island,
+                tracking=tracked is not None,
+                reach_frames=reach_frames,
+                frame_shape=lens.height_px / lens.width_px,
+                fields=tuple(
+                    (dx_px / lens.width_px, dy_px / lens.height_px)
+                    for each, dx_px, dy_px in around
+                    if each in self._census
+                ),
+            )
 
     def _begin(self) -> None:
         self._slide += 1
@@ -352,23 +367,6 @@ class SlideMap:
             self._matched_at[number] = spot
             self._weigh(number)
         atlas.forget_tension()
-
-
-def _sight(frame: Frame, reduction: Reduction) -> Sight:
-    thumbnail = thumbnail_of(reduction.fine_green)
-    stage_px = None
-    if frame.stage_um is not None and frame.um_per_px is not None:
-        stage_px = (frame.stage_um[0] / frame.um_per_px, frame.stage_um[1] / frame.um_per_px)
-    return Sight(
-        view=View(
-            lens=Lens(width_px=frame.width_px, height_px=frame.height_px, um_per_px=frame.um_per_px),
-            plate=plate_of(thumbnail),
-            thumbnail=thumbnail,
-            landmarks=landmarks_of(reduction.coarse_green),
-        ),
-        digest=hashlib.blake2b(reduction.rgb.tobytes(), digest_size=16).digest(),
-        stage_px=stage_px,
-    )
 
 
 def _on_island(cell: Cell, spot: Spot) -> Cell:

@@ -6,6 +6,8 @@ import math
 
 import pytest
 
+from edge.bundle import open_bundle, starter_bundle
+from edge.networks import open_networks
 from tests.edge.slide_map.tour import Outcome, hand_slide, perfect, tour
 
 ALLOWED = 0.005
@@ -62,3 +64,22 @@ def test_leaps_begin_islands_and_known_ground_joins_them() -> None:
 def test_over_five_hundred_fields_no_more_than_one_in_two_hundred_is_wrong(seed: int) -> None:
     camera = hand_slide(seed=seed, width_px=400, height_px=300, fields=500)
     held(tour(camera, perfect(camera)), fields=500)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
+def test_with_the_starter_bundles_detector_the_map_adds_no_fault_of_its_own() -> None:
+    camera = hand_slide(seed=21, width_px=640, height_px=480, fields=150)
+    with open_networks(open_bundle(starter_bundle()), threads=1) as networks:
+        outcome = tour(camera, lambda frame: networks.analyzer.find(frame.pixels, um_per_px=frame.um_per_px))
+    print(outcome.told())
+    in_view = len(outcome.in_gated_view)
+    print(
+        f"the detector never found {len(outcome.missed - outcome.found)} of them, took {len(outcome.split)} "
+        f"for two and found {outcome.unknown} where none are; the map counted {outcome.doubled_by_the_map} "
+        f"twice and lost {len(outcome.missed_by_the_map)}"
+    )
+    assert in_view > 100
+    assert len(outcome.found) >= 0.9 * in_view
+    assert outcome.doubled_by_the_map <= ALLOWED * in_view
+    assert len(outcome.missed_by_the_map) <= ALLOWED * in_view

@@ -11,7 +11,7 @@ from edge.analysis.gates import Accepted, Gates, GateSettings, Reason
 from edge.camera.virtual_slide import Conditions, Population, VirtualSlide
 from edge.camera.virtual_slide.hand import Hand
 from edge.camera.virtual_slide.objects import PlacedObject
-from edge.contract.records import CoveredGround
+from edge.contract.records import CoveredGround, FieldPlace
 from edge.contract.taxonomy import ObjectKind
 from edge.frame import Frame
 
@@ -32,7 +32,10 @@ class Outcome:
     """Number on the map -> identity."""
     unknown: int = 0
     """Reported cells that lie where no white cell is: the detector's fault."""
-    found_by_detector: set[int] = field(default_factory=set)
+    found: set[int] = field(default_factory=set)
+    """Cells that the detector has found in some field that shows them whole."""
+    split: set[int] = field(default_factory=set)
+    """Cells that the detector has taken for two in some field."""
     withdrawn: int = 0
     ground: CoveredGround | None = None
     places: list[tuple[tuple[float, float], int, tuple[float, float]]] = field(default_factory=list)
@@ -42,6 +45,17 @@ class Outcome:
     def doubled(self) -> int:
         """How often a cell is counted beyond once."""
         return len(self.counted) - len(set(self.counted.values()))
+
+    @property
+    def doubled_by_the_map(self) -> int:
+        """The same, but for cells that the detector itself takes for two."""
+        counts = Counter(self.counted.values())
+        return sum(count - 1 for identity, count in counts.items() if identity not in self.split)
+
+    @property
+    def missed_by_the_map(self) -> set[int]:
+        """Cells that the detector has found whole, and that are not counted."""
+        return self.found - set(self.counted.values())
 
     @property
     def missed(self) -> set[int]:
@@ -99,10 +113,9 @@ def tour(camera: VirtualSlide, detect: Detect, settings: GateSettings | None = N
             verdict = gates.judge(frame)
             if isinstance(verdict, Accepted):
                 truth = [each for each in camera.truth(frame) if each.object.kind is ObjectKind.WBC]
-                _count(outcome, gates, verdict, detect(frame), truth)
-                view = camera.stage.view(frame.index)
-                spot, _ = gates.slide_map.spots[verdict.place.field]
-                outcome.places.append((view.corner_um, spot.island, (spot.x_px, spot.y_px)))
+                place = _count(outcome, gates, verdict, detect(frame), truth)
+                corner_um = camera.stage.view(frame.index).corner_um
+                outcome.places.append((corner_um, place.island, place.corner_px))
             else:
                 outcome.refusals[verdict.reason.value] += 1
             if isinstance(verdict, Accepted) or verdict.reason is Reason.ALREADY_COUNTED:
@@ -117,13 +130,12 @@ def tour(camera: VirtualSlide, detect: Detect, settings: GateSettings | None = N
 
 def _count(
     outcome: Outcome, gates: Gates, accepted: Accepted, cells: Sequence[Cell], truth: Sequence[PlacedObject]
-) -> None:
+) -> FieldPlace:
     outcome.fields += 1
-    outcome.found_by_detector |= {
-        identity
-        for cell in cells
-        if cell.kind is ObjectKind.WBC and (identity := _identity(cell, truth)) is not None
-    }
+    whole = {each.object.identity for each in truth if each.visible == 1}
+    boxes = Counter(_identity(cell, truth) for cell in cells if cell.kind is ObjectKind.WBC)
+    outcome.found |= whole & {identity for identity in boxes if identity is not None}
+    outcome.split |= {identity for identity, count in boxes.items() if identity is not None and count > 1}
     admitted = gates.slide_map.admit(accepted.place, cells)
     assert admitted.place is not None
     for number in admitted.place.withdrawn_cells:
@@ -138,6 +150,7 @@ def _count(
             outcome.unknown += 1
         else:
             outcome.counted[cell.number] = identity
+    return admitted.place
 
 
 def _identity(cell: Cell, truth: Sequence[PlacedObject]) -> int | None:
