@@ -248,6 +248,7 @@ def _badly_stained(stain: Stain, limits: GateSettings) -> Refused | None:
     if not stain.saturation >= limits.min_stain_saturation:
         return Refused(reason=Reason.STRANGE_COLOUR, measure=stain.saturation)
     start, end = limits.stain_hue_deg
-    if (stain.hue_deg - start) % 360 > (end - start) % 360:
+    range_deg = (end - start) % 360 or 360  # from a hue around to itself: every hue
+    if (stain.hue_deg - start) % 360 > range_deg:
         return Refused(reason=Reason.STRANGE_COLOUR, measure=stain.hue_deg)
     return None

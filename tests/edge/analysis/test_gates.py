@@ -196,6 +196,12 @@ def test_the_range_of_hues_may_pass_over_zero(shoot: MakeFrame) -> None:
     assert reason(beyond.judge(shoot())) is Reason.STRANGE_COLOUR
 
 
+def test_the_whole_circle_takes_every_hue(shoot: MakeFrame) -> None:
+    any_hue = Gates(GateSettings(stain_hue_deg=(0, 360)), still_images=True)
+    assert reason(any_hue.judge(shoot())) is None
+    assert reason(any_hue.judge(shoot(pixels=unstained(shoot().pixels)))) is not Reason.STRANGE_COLOUR
+
+
 def test_another_lamp_does_not_make_a_strange_colour(shoot: MakeFrame) -> None:
     tint = np.array([0.9, 0.75, 0.6])
     assert reason(still().judge(shoot(pixels=(shoot().pixels * tint).astype(np.uint8)))) is None
