@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from edge.command_line import run_app
+from edge.contract.records import ShareRow
 from fleet.collector import Collector
 from fleet.errors import UsageError
 from fleet.orders import order, send
@@ -158,7 +159,10 @@ def order_command(
     what: Annotated[Order, typer.Argument(help="What it is to do.")],
     *,
     broker: BrokerOption,
-    slide: Annotated[str | None, typer.Option("--slide", help="With open_slide: the slide's name.")] = None,
+    slide: Annotated[str | None, typer.Option("--slide", help="With open_slide: the accession id.")] = None,
+    cells: Annotated[
+        int | None, typer.Option("--cells", min=1, max=10_000, help="With open_slide: named cells to reach.")
+    ] = None,
     valid_s: Annotated[float, typer.Option("--valid-s", min=1, help="Not carried out after so long.")] = 3600,
     wait_s: Annotated[
         float, typer.Option("--wait-s", min=0, help="How long to wait for the station's answer.")
@@ -189,7 +193,7 @@ def order_command(
         username=username,
         password_file=password_file,
     )
-    command = order(what.value, slide=slide, valid_s=valid_s)
+    command = order(what.value, slide=slide, target_cells=cells, valid_s=valid_s)
     answer = send(command, site=site, station=name, access=access, wait_s=wait_s)
     typer.echo(f"{command.id}: {what.value} for {station}")
     if answer is not None:
@@ -236,13 +240,22 @@ def slides(database: DatabaseOption) -> None:
             typer.echo(
                 f"{slide.stamp.site}/{slide.stamp.key.station} {slide.slide}: {slide.state}, "
                 f"{slide.fields} fields, {slide.named_cells} named cells, {slide.doubtful_cells} doubtful, "
-                f"{slide.out_of_distribution_cells} out of distribution"
+                f"{slide.out_of_distribution_cells} out of distribution, {slide.artefacts} artefacts, "
+                f"{slide.unclassified} that cannot be named"
             )
             for row in slide.differential:
                 typer.echo(
                     f"  {row.cell_class:<24} {row.count:>5}  {row.share:6.1%}  "
-                    f"95% interval {row.low:.1%} to {row.high:.1%}"
+                    f"95% interval {row.low:.1%} to {row.high:.1%}{_corrected(row)}"
                 )
+            for each in slide.blasts.passes if slide.blasts else ():
+                typer.echo(f"  blasts above {each.threshold:.1%}: probability {each.probability:.2f}")
+
+
+def _corrected(row: ShareRow) -> str:
+    if row.corrected is None or row.corrected_low is None or row.corrected_high is None:
+        return ""
+    return f"  corrected {row.corrected:.1%}, {row.corrected_low:.1%} to {row.corrected_high:.1%}"
 
 
 @app.command()

@@ -28,14 +28,20 @@ _ANSWER_S: Final = 10.0
 _Event = TypeVar("_Event")
 
 
-def order(command: str, *, slide: str | None, valid_s: float) -> Command:
+def order(command: str, *, slide: str | None, valid_s: float, target_cells: int | None = None) -> Command:
     """An order that is carried out at most once, and not after ``valid_s`` from now.
 
     Raises ValueError for a command that no station knows.
     """
     expires_at = datetime.now(timezone.utc) + timedelta(seconds=valid_s)
     return Command.model_validate(
-        {"id": uuid.uuid4().hex, "command": command, "slide": slide, "expires_at": expires_at}
+        {
+            "id": uuid.uuid4().hex,
+            "command": command,
+            "slide": slide,
+            "target_cells": target_cells,
+            "expires_at": expires_at,
+        }
     )
 
 

@@ -60,7 +60,24 @@ class Records:
             named_cells=4,
             doubtful_cells=1,
             out_of_distribution_cells=0,
-            differential=[{"class": "blast", "count": 4, "share": 1.0, "low": 0.4, "high": 1.0}],
+            differential=[
+                {
+                    "class": "blast",
+                    "count": 4,
+                    "share": 1.0,
+                    "low": 0.4,
+                    "high": 1.0,
+                    "corrected": 0.96,
+                    "corrected_low": 0.35,
+                    "corrected_high": 1.0,
+                }
+            ],
+            blasts={
+                "share": 1.0,
+                "low": 0.4,
+                "high": 1.0,
+                "passes": [{"threshold": 0.2, "probability": 0.99}],
+            },
         )
 
     def review(self, sequence: int, *, field: int, cell: int, label: str) -> ReviewRecord:

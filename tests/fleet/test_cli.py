@@ -54,7 +54,8 @@ def test_slides(database: Path) -> None:
     output = run("slides", "--database", str(database))
     assert "ward/s1 A-17: open, 3 fields, 4 named cells" in output
     assert "blast" in output
-    assert "40.0% to 100.0%" in output
+    assert "40.0% to 100.0%  corrected 96.0%, 35.0% to 100.0%" in output
+    assert "blasts above 20.0%: probability 0.99" in output
 
 
 def test_cells_as_csv(database: Path, tmp_path: Path) -> None:
