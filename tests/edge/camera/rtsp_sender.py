@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,15 @@ class RtspCamera:
         said = self._process.stdout.readline()
         assert said, "the RTSP server did not start"
         self.port = int(said)
+
+    def freeze(self) -> None:
+        """Leave its connections open, and say nothing more."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         process, self._process = self._process, None

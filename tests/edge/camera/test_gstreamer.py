@@ -88,6 +88,24 @@ def test_an_rtsp_camera_that_dies_in_mid_stream_comes_back(rtsp: tuple[RtspCamer
     )
 
 
+def test_an_rtsp_camera_that_freezes_is_lost_in_time_let_go_and_found_again() -> None:
+    server = RtspCamera()
+    try:
+        with camera(server.url, pictures="mjpeg", timeout_s=1) as subject:
+            assert subject.read() is not None
+            server.freeze()
+            _, fault = contract.until_lost(subject)
+            lost_s = time.monotonic()
+        assert "no picture for 1 s" in fault.fault
+        assert time.monotonic() - lost_s < 5, "its connection is not waited for"
+        contract.tells_that_it_is_absent(camera(server.url, pictures="mjpeg", timeout_s=1))
+        server.thaw()
+        with camera(server.url, pictures="mjpeg") as again:
+            assert again.read() is not None
+    finally:
+        server.kill()
+
+
 def test_an_rtsp_cameras_sound_is_left_alone() -> None:
     server = RtspCamera(WITH_SOUND)
     try:
