@@ -9,6 +9,8 @@ from typing import Final
 
 from edge import host_findings
 from edge.bundle import Bundle, open_bundle, starter_bundle
+from edge.calibration.finding import examine_calibration
+from edge.calibration.store import CalibrationStore
 from edge.camera.controls import not_held
 from edge.camera.hardware_settings import HardwareSettings
 from edge.camera.settings import FolderSettings, bare_camera
@@ -16,6 +18,7 @@ from edge.config import StationConfig
 from edge.contract.manifest import Manifest
 from edge.engine.golden import check_golden
 from edge.errors import LeukoscopeError
+from edge.filesystem import Disk
 from edge.finding import Finding, Grade
 from edge.health.clock import clock_state
 from edge.networks import open_networks
@@ -25,6 +28,7 @@ from edge.updating import update_room
 
 PARTS: Final = (
     "camera",
+    "calibration",
     "bundle",
     "engine",
     "updates",
@@ -46,6 +50,11 @@ def examine(
     bundle: list[Bundle] = []
     looks: dict[str, Callable[[], Finding]] = {
         "camera": lambda: _camera(config),
+        "calibration": lambda: examine_calibration(
+            CalibrationStore(directory=config.calibration_dir, filesystem=Disk()),
+            objective=config.camera.objective,
+            camera=bare_camera(config.camera).name,
+        ),
         "bundle": lambda: _bundle(config, bundle),
         "engine": lambda: _engine(config, bundle),
         "updates": lambda: _updates(config),
@@ -85,14 +94,15 @@ def _camera(config: StationConfig) -> Finding:
             else "Check the source.",
         )
     text = f"{camera.name} gives {frame.width_px} x {frame.height_px} pixels"
-    if frame.um_per_px is None:
+    if frame.um_per_px is None and settings.objective is None:
         return Finding(
             part="camera",
             grade=Grade.DOUBTFUL,
             text=f"{text}; its scale is not known.",
-            remedy="Measure it with a stage micrometer and set camera.um_per_px.",
+            remedy="Measure it with a stage micrometer: leukoscope-edge calibrate scale.",
         )
-    text = f"{text} of {frame.um_per_px:g} um"
+    if frame.um_per_px is not None:
+        text = f"{text} of {frame.um_per_px:g} um"
     if isinstance(settings, HardwareSettings) and (loose := not_held(settings.controls, frame)):
         return Finding(
             part="camera",

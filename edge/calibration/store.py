@@ -72,6 +72,20 @@ class CalibrationStore:
         """
         return self._read(self._place(objective))
 
+    def for_camera(self, objective: str, camera: str) -> Calibration:
+        """The calibration of ``objective`` on ``camera``, for frames to be corrected by.
+
+        Raises CalibrationError where it was not made or is another camera's, and as ``read``.
+        """
+        known = self.read(objective)
+        if known is None:
+            raise CalibrationError(
+                f"Objective {objective} has not been calibrated: frames are not corrected.",
+                remedy="Measure it: leukoscope-edge calibrate scale, flat and focus.",
+            )
+        known.require_for(camera=camera, width_px=known.width_px, height_px=known.height_px)
+        return known
+
     def previous(self, objective: str) -> Calibration | None:
         """The calibration that the present one replaced; None where there was none. Raises as ``read``."""
         return self._read(self._place(objective, PREVIOUS))

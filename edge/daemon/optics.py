@@ -133,7 +133,8 @@ def open_optics(
     objective = config.camera.objective
     if objective is not None:
         try:
-            calibration = _calibration_of(config, objective, camera)
+            store = CalibrationStore(directory=config.calibration_dir, filesystem=Disk())
+            calibration = store.for_camera(objective, camera)
         except (CalibrationError, StorageError) as error:
             problems.raise_(CALIBRATION, str(error))
     focus = None if calibration is None else calibration.focus
@@ -145,14 +146,3 @@ def open_optics(
     return Optics(
         calibration=calibration, gates=gates, settings=config.calibration, problems=problems, now=now
     )
-
-
-def _calibration_of(config: StationConfig, objective: str, camera: str) -> Calibration:
-    known = CalibrationStore(directory=config.calibration_dir, filesystem=Disk()).read(objective)
-    if known is None:
-        raise CalibrationError(
-            f"Objective {objective} has not been calibrated: frames are not corrected.",
-            remedy="Measure it: leukoscope-edge calibrate scale, flat and focus.",
-        )
-    known.require_for(camera=camera, width_px=known.width_px, height_px=known.height_px)
-    return known

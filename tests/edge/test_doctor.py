@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import pytest
@@ -17,9 +18,12 @@ import pytest
 from edge import host_findings
 from edge.broker import Mosquitto, find_mosquitto
 from edge.bundle import starter_bundle
+from edge.calibration.calibration import Calibration
+from edge.calibration.store import CalibrationStore
 from edge.config import parse_config
 from edge.doctor import PARTS, examine
 from edge.errors import StorageError
+from edge.filesystem import Disk
 from edge.finding import Grade
 from edge.outbox.store import Outbox
 from tests.edge.bundles import write_bundle
@@ -278,3 +282,25 @@ def test_a_part_that_is_none_is_refused(tmp_path):
     assert done.returncode == 78
     assert "There is no part 'soul'" in done.stderr
     assert all(part in done.stderr for part in PARTS)
+
+
+def test_an_objective_that_was_not_calibrated(look):
+    camera = SMEAR + 'objective = "100x"\n'
+    explains(look("calibration", camera=camera), Grade.BAD, "100x has not been calibrated", "calibrate scale")
+    assert look("calibration").grade is Grade.GOOD, "without an objective there is nothing to correct by"
+
+
+def test_a_calibration_that_lacks_a_measure_is_another_cameras_or_is_damaged(look, tmp_path):
+    store = CalibrationStore(directory=tmp_path / "var" / "calibration", filesystem=Disk())
+    known = Calibration(
+        objective="100x", camera="virtual slide 1", width_px=640, height_px=480, changed_at=NOW
+    )
+    camera = SMEAR + 'objective = "100x"\n'
+    store.write(known)
+    explains(
+        look("calibration", camera=camera), Grade.DOUBTFUL, "not measured: scale, flat, focus", "calibrate"
+    )
+    store.write(replace(known, camera="device 4"))
+    explains(look("calibration", camera=camera), Grade.BAD, "device 4", "virtual slide 1")
+    (tmp_path / "var" / "calibration" / "100x.json").write_text("{}")
+    explains(look("calibration", camera=camera), Grade.BAD, "100x.json", "Calibrate again")
