@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -104,6 +105,53 @@ def verdict(pixels: Pixels, reference: float | None) -> str:
     return judged.reason.value if isinstance(judged, Refused) else "field"
 
 
+def pair(first: Pixels, second: Pixels) -> str:
+    """What the gates say of a second frame after a first, a tenth of a second apart."""
+    frames = [
+        Frame(
+            pixels=pixels,
+            index=index,
+            source="picture",
+            captured_at=datetime(2026, 1, 1, tzinfo=timezone.utc),
+            monotonic_s=index / 10,
+        )
+        for index, pixels in enumerate((first, second))
+    ]
+    gates = Gates(GateSettings())
+    gates.judge(frames[0])
+    judged = gates.judge(frames[1])
+    return judged.reason.value if isinstance(judged, Refused) else "field"
+
+
+def print_motion(fields: list[Pixels]) -> None:
+    """Frames at rest, with noise and flicker, and frames of a stage that moved by so many thousandths."""
+    rng = np.random.default_rng(1)
+
+    def taken(pixels: Pixels, *, gain: float = 1.0) -> Pixels:
+        lit_pixels = pixels * gain + rng.normal(0, 4, pixels.shape)
+        return np.asarray(np.clip(lit_pixels, 0, 255), dtype=np.uint8)
+
+    rest = Counter(pair(taken(each), taken(each, gain=1.02)) for each in fields)
+    told = [f"at rest (noise of 4 grey levels, flicker of 2%) {rest['moving'] / len(fields):.1%} refused"]
+    for share in (3, 6, 12):
+        moved = Counter(
+            pair(taken(each), taken(np.roll(each, max(1, round(share * each.shape[1] / 1000)), axis=1)))
+            for each in fields
+        )
+        told.append(f"moved {share}/1000 of the width {moved['moving'] / len(fields):.1%}")
+    print(f"  as moving: {'; '.join(told)}")
+
+
+def print_time(pixels: Pixels) -> None:
+    taken_ms = []
+    for _ in range(60):
+        begun_s = time.perf_counter()
+        verdict(pixels, None)
+        taken_ms.append(1000 * (time.perf_counter() - begun_s))
+    height_px, width_px = pixels.shape[:2]
+    print(f"  a verdict on {width_px} x {height_px}: p50 {np.median(taken_ms):.1f} ms, one thread")
+
+
 def main() -> None:
     cv2.setNumThreads(1)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -130,6 +178,8 @@ def main() -> None:
         if name not in FIELDS:
             continue
         fields = [each for each in shown if verdict(each, None) == "field"]
+        print_motion(fields)
+        print_time(fields[0])
         for spoiled, (spoil, meant) in SPOILED.items():
             told = []
             for known in (None, reference):

@@ -95,7 +95,7 @@ class GateSettings(BaseModel):
     ] = 0.7
     min_mean: Annotated[
         float, Field(ge=0, le=255, description="smallest mean brightness, in grey levels of 255")
-    ] = 50.0
+    ] = 75.0
     max_mean: Annotated[
         float, Field(ge=0, le=255, description="largest mean brightness, in grey levels of 255")
     ] = 245.0
