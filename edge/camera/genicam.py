@@ -100,7 +100,7 @@ class GenicamCamera:
         frame_rate_hz: float | None = None,
         controls: CameraControls | None = None,
         um_per_px: float | None = None,
-        timeout_s: float = 10.0,
+        timeout_s: float = 5.0,
         load: Callable[[], Harvesters] = load_harvesters,
         environment: Mapping[str, str] = os.environ,
         clock: Callable[[], float] = time.monotonic,

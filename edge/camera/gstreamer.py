@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 
 # How long an error may wait on the bus while no picture comes.
 _LOOK_S: Final = 0.1
+# A video stream shows nothing before its next key picture.
+_OPENING: Final = 2
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]+@")
 _USUAL_PACKAGES: Final = "gstreamer1.0-plugins-base and gstreamer1.0-plugins-good"
 # Elements of other packages.
@@ -61,10 +63,11 @@ class _Running:
 class GStreamerCamera:
     """Reads frames of a pipeline.
 
-    Of a live source only the newest picture waits, and its loss, or ``timeout_s`` without a picture, is a
-    CameraError; a file gives every frame, and its end is the end. A picture that is damaged (a JPEG that
-    lost bytes) is never given: it is counted in ``damaged`` and the next one taken. The size may change from
-    frame to frame. A live frame's time is the time of its capture where the source stamps its pictures.
+    Of a live source only the newest picture waits, and its loss, or ``timeout_s`` without a picture (twice
+    that for the first), is a CameraError; a file gives every frame, and its end is the end. A picture that is
+    damaged (a JPEG that lost bytes) is never given: it is counted in ``damaged`` and the next one taken. The
+    size may change from frame to frame. A live frame's time is the time of its capture where the source
+    stamps its pictures.
     """
 
     def __init__(
@@ -73,7 +76,7 @@ class GStreamerCamera:
         source: GstSource,
         controls: CameraControls | None = None,
         um_per_px: float | None = None,
-        timeout_s: float = 10.0,
+        timeout_s: float = 5.0,
         load: Callable[[], GStreamer] = load_gstreamer,
         fix: Callable[[str, CameraControls], HeldControls] = fix_controls,
         clock: Callable[[], float] = time.monotonic,
@@ -118,7 +121,7 @@ class GStreamerCamera:
         try:
             pipeline.set_state(gst.Gst.State.PLAYING)
             # A pipeline starts before anybody knows whether its source gives anything.
-            first = self._wait(running)
+            first = self._wait(running, limit_s=_OPENING * self._timeout_s)
             if first is None:
                 raise CameraError(f"The camera {self.name} gives no picture.", remedy=self._remedy())
             if self._source.device is not None:
@@ -145,7 +148,7 @@ class GStreamerCamera:
         if self._running is None:
             raise CameraError(f"The camera {self.name} is not open.", remedy="Open it before reading.")
         frame, self._first = self._first, None
-        frame = frame or self._wait(self._running)
+        frame = frame or self._wait(self._running, limit_s=self._timeout_s)
         if frame is None and self.live:
             raise CameraError(f"The camera {self.name} stopped giving pictures.", remedy=self._remedy())
         return frame
@@ -167,9 +170,9 @@ class GStreamerCamera:
                 f"`gst-inspect-1.0 {element}` tells whether it is there.",
             ) from error
 
-    def _wait(self, running: _Running) -> Frame | None:
+    def _wait(self, running: _Running, *, limit_s: float) -> Frame | None:
         """The next whole picture; None at the end of the stream."""
-        deadline_s = self._clock() + self._timeout_s
+        deadline_s = self._clock() + limit_s
         while True:
             left_s = deadline_s - self._clock()
             sample = running.sink.try_pull_sample(max(0, round(min(_LOOK_S, left_s) * NS_PER_S)))
@@ -184,7 +187,7 @@ class GStreamerCamera:
                 return None
             if left_s <= 0:
                 raise CameraError(
-                    f"The camera {self.name} gave no picture for {self._timeout_s:g} s.",
+                    f"The camera {self.name} gave no picture for {limit_s:g} s.",
                     remedy=self._remedy(),
                 )
 

@@ -53,8 +53,13 @@ class HardwareSettings(BaseModel):
         CameraControls, Field(description="exposure, gain and white balance held fixed on a device")
     ] = CameraControls()
     timeout_s: Annotated[
-        float, Field(gt=0, le=120, description="seconds without a picture after which a camera is lost")
-    ] = 10.0
+        float,
+        Field(
+            gt=0,
+            le=120,
+            description="seconds without a picture after which a camera is lost; twice that for the first",
+        ),
+    ] = 5.0
     retry_cap_s: Annotated[
         float, Field(gt=0, le=600, description="longest wait before a lost camera is tried again, in seconds")
     ] = 15.0

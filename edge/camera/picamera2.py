@@ -76,7 +76,7 @@ class Picamera2Camera:
         frame_rate_hz: float | None = None,
         controls: CameraControls | None = None,
         um_per_px: float | None = None,
-        timeout_s: float = 10.0,
+        timeout_s: float = 5.0,
         load: Callable[[], Any] = load_picamera2,
         clock: Callable[[], float] = time.monotonic,
         boot_clock: Callable[[], float] = boot_time_s,

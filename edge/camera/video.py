@@ -29,9 +29,9 @@ class VideoCamera:
 
     A file is a replay: every frame comes, and the end is the end. A stream or a device is live: its loss is
     a CameraError. ``width_px``, ``height_px`` and ``frame_rate_hz`` are asked of a device, which may give
-    something near; the frames tell the truth. ``timeout_s`` bounds opening a stream and each wait for it.
-    OpenCV scales a stream whose size changes to its first size, and conceals damaged JPEGs, without a word:
-    where that matters, ``edge.camera.gstreamer`` reads the same stream.
+    something near; the frames tell the truth. ``timeout_s`` bounds each wait for a stream, twice that its
+    opening. OpenCV scales a stream whose size changes to its first size, and conceals damaged JPEGs, without
+    a word: where that matters, ``edge.camera.gstreamer`` reads the same stream.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class VideoCamera:
         width_px: int | None = None,
         height_px: int | None = None,
         frame_rate_hz: float | None = None,
-        timeout_s: float = 10.0,
+        timeout_s: float = 5.0,
         fix: Callable[[str, CameraControls], HeldControls] = fix_controls,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -145,7 +145,8 @@ class VideoCamera:
         self._require(cv2.CAP_V4L2 if self._device_path is not None else cv2.CAP_FFMPEG)
         if is_stream(self._source):
             wait_ms = int(self._timeout_s * 1000)
-            limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, wait_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, wait_ms]
+            # A video stream shows nothing before its next key picture.
+            limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 2 * wait_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, wait_ms]
             return cv2.VideoCapture(str(self._source), cv2.CAP_FFMPEG, limits)
         if not self.live:
             return cv2.VideoCapture(str(self._source), cv2.CAP_FFMPEG)
