@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import datetime, timezone
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
+from typing_extensions import Self
 
+from edge import calibrate_cli
 from edge.calibrate_cli import app
+from edge.calibration.focus_reference import FocusReference
 from edge.calibration.store import CalibrationStore
 from edge.calibration.testing import EmptyGlass, Micrometer
 from edge.errors import CalibrationError, ConfigError, ImageError, LeukoscopeError
 from edge.filesystem import Disk
-from edge.frame import Pixels
+from edge.frame import Frame, Pixels
 
 LAMP = EmptyGlass(tint=(0.88, 0.76, 0.6), vignette=0.25)
 
@@ -41,6 +46,36 @@ def config(tmp_path: Path) -> Path:
         '[camera]\nkind = "video"\nsource = "film.avi"\nobjective = "40x"\n'
     )
     return place
+
+
+class LiveCamera:
+    """A live camera that gives ten frames a second of what it is shown, and counts how often it is read."""
+
+    live = True
+    name = "device 0"
+
+    def __init__(self, pictures: list[Pixels]) -> None:
+        self.pictures = pictures
+        self.read_frames = 0
+        self.is_open = False
+
+    def __enter__(self) -> Self:
+        self.is_open = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.is_open = False
+
+    def read(self) -> Frame:
+        assert self.is_open
+        index, self.read_frames = self.read_frames, self.read_frames + 1
+        return Frame(
+            pixels=self.pictures[index % len(self.pictures)],
+            index=index,
+            source=self.name,
+            captured_at=datetime(2026, 1, 1, tzinfo=timezone.utc),
+            monotonic_s=100 + index / 10,
+        )
 
 
 def calibrate(config: Path, *arguments: str | Path) -> Result:
@@ -133,3 +168,52 @@ def test_a_damaged_calibration_is_told_and_replaced(config: Path, tmp_path: Path
     shown = calibrate(config, "show")
     assert shown.exit_code == 0
     assert "before it: The calibration" in shown.output, "what was before is damaged, and said to be"
+
+
+def live(monkeypatch: pytest.MonkeyPatch, pictures: list[Pixels]) -> LiveCamera:
+    camera = LiveCamera(pictures)
+    monkeypatch.setattr(calibrate_cli, "bare_camera", lambda _settings: camera)
+    return camera
+
+
+def test_a_live_camera_gives_pictures_apart_in_time(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    camera = live(monkeypatch, [LAMP.render(seed) for seed in range(5)])
+    result = calibrate(config, "flat", "--pictures", "4", "--every-s", "2")
+    assert result.exit_code == 0, result.output
+    assert "picture 4: taken; move on" in result.output
+    assert "picture 5" not in result.output
+    assert camera.read_frames == 61, "the frames between were read and let go, so that none was stale"
+    assert not camera.is_open
+    assert "device 0" in calibrate(config, "show").output
+
+
+def test_a_live_camera_is_watched_while_the_focus_is_turned(
+    config: Path, monkeypatch: pytest.MonkeyPatch, smear: Pixels
+) -> None:
+    heights = np.linspace(-5, 5, 30)
+    turned = [
+        np.asarray(cv2.GaussianBlur(smear, (0, 0), max(0.3, abs(float(each)))), dtype=np.uint8)
+        for each in heights
+    ]
+    camera = live(monkeypatch, turned)
+    result = calibrate(config, "focus", "--seconds", "2.95")
+    assert result.exit_code == 0, result.output
+    assert "from 30 pictures" in result.output
+    assert not camera.is_open
+
+
+def test_the_focus_is_measured_on_corrected_pictures(
+    config: Path, monkeypatch: pytest.MonkeyPatch, smear: Pixels
+) -> None:
+    live(monkeypatch, [LAMP.render(seed) for seed in range(5)])
+    assert calibrate(config, "flat", "--every-s", "0").exit_code == 0
+    seen: list[float] = []
+
+    def measured(sweep: Iterable[Pixels]) -> FocusReference:
+        seen.extend(float(np.ptp(picture.reshape(-1, 3).mean(axis=0))) for picture in sweep)
+        return FocusReference(sharpness=0.6, blurred=0.1, pictures=len(seen))
+
+    live(monkeypatch, [LAMP.render(9)])
+    monkeypatch.setattr(calibrate_cli, "measure_focus_reference", measured)
+    assert calibrate(config, "focus", "--seconds", "1").exit_code == 0
+    assert max(seen) < 2, "the lamp's colour was taken out first"
