@@ -152,15 +152,19 @@ def thinned(points: list[str], *, every: int) -> list[str]:
     return kept
 
 
+def times(point: str) -> tuple[int, ...]:
+    """In the how-manieth such operations of a life the step is there."""
+    return (1,) if point.startswith(("open", "close")) or "state" in point else (1, 2, 3)
+
+
 def test_a_station_killed_at_any_step_loses_nothing(chain: Chain) -> None:
     points = thinned(chain.points(), every=4)
     for operation in OPERATIONS[:-1]:
         assert any(point.startswith(f"{operation}: ") for point in points), operation
     for point in points:
         # Of what is done several times in a life, the second; it has a predecessor and a successor.
-        time = 1 if point.startswith(("open", "close")) or "state" in point else 2
         for when in MOMENTS:
-            chain.live(point=point, time=time, when=when)
+            chain.live(point=point, time=times(point)[:2][-1], when=when)
     print(told(chain, f"{len(points)} steps, before and after"))
     assert sum(chain.killed.values()) >= 1.8 * len(points)
 
@@ -170,9 +174,8 @@ def kill_in_pairs(chain: Chain, *, seeds: range) -> None:
     for seed in seeds:
         chance = random.Random(seed)
         for _ in range(2):
-            chain.live(
-                point=chance.choice(points), time=chance.choice((1, 2, 3)), when=chance.choice(MOMENTS)
-            )
+            point = chance.choice(points)
+            chain.live(point=point, time=chance.choice(times(point)), when=chance.choice(MOMENTS))
         # Now and then those beyond the network die as well, in the same moment.
         if chance.random() < 0.15:
             chain.broker.kill()
@@ -193,7 +196,7 @@ def test_stations_killed_in_pairs_lose_nothing(chain: Chain) -> None:
 def test_every_single_step_and_a_thousand_pairs_lose_nothing(chain: Chain) -> None:
     points = chain.points()
     for point in points:
-        for time in (1, 2, 3):
+        for time in times(point):
             for when in MOMENTS:
                 chain.live(point=point, time=time, when=when)
     kill_in_pairs(chain, seeds=range(1000, 2000))
