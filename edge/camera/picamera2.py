@@ -23,6 +23,8 @@ _RGB_IN_MEMORY: Final = "BGR888"
 _DEFAULT_SIZE_PX: Final = (1280, 960)
 _NS_PER_S: Final = 1_000_000_000
 _US_PER_S: Final = 1_000_000
+_DEFAULT_RATE_HZ: Final = 30.0
+_MANUAL: Final = 1
 # What picamera2 raises of its own and lets through of libcamera.
 _FAULTS: Final = (RuntimeError, ValueError, IndexError, KeyError, OSError)
 
@@ -175,15 +177,22 @@ class Picamera2Camera:
         """Controls by libcamera's names. A fixed exposure alone leaves the gain automatic, and vice versa."""
         asked: dict[str, Any] = {}
         controls = self._controls
-        if self._frame_rate_hz is not None:
-            duration_us = round(_US_PER_S / self._frame_rate_hz)
+        rate_hz = self._frame_rate_hz or _DEFAULT_RATE_HZ
+        # An exposure is cut to the length of a frame, which picamera2 sets to a thirtieth of a second.
+        duration_us = max(round(_US_PER_S / rate_hz), round(controls.exposure_us or 0))
+        if self._frame_rate_hz is not None or duration_us > _US_PER_S / _DEFAULT_RATE_HZ:
             asked["FrameDurationLimits"] = (duration_us, duration_us)
         if controls.exposure_us is not None and controls.gain is not None:
             asked["AeEnable"] = False
-        if controls.exposure_us is not None:
-            asked["ExposureTime"] = round(controls.exposure_us)
-        if controls.gain is not None:
-            asked["AnalogueGain"] = controls.gain
+        for control, mode, value in (
+            ("ExposureTime", "ExposureTimeMode", controls.exposure_us),
+            ("AnalogueGain", "AnalogueGainMode", controls.gain),
+        ):
+            if value is None:
+                continue
+            asked[control] = round(value) if control == "ExposureTime" else value
+            if "AeEnable" not in asked and mode in offered:
+                asked[mode] = _MANUAL  # from libcamera 0.5 on; before, the value alone fixed it
         if controls.white_balance is not None:
             asked["AwbEnable"] = False
         if controls.colour_gains is not None:

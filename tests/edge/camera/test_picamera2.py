@@ -91,6 +91,30 @@ def test_what_is_left_out_stays_automatic(library: FakePicamera2) -> None:
     assert [each["controls"] for each in library.configurations] == [{}, {"ExposureTime": 8000}]
 
 
+def test_a_newer_library_is_told_which_automatic_to_leave(library: FakePicamera2) -> None:
+    library.offered |= {"ExposureTimeMode": (0, 1, 0), "AnalogueGainMode": (0, 1, 0)}
+    for controls in (
+        CameraControls(exposure_us=8000),
+        CameraControls(gain=2),
+        CameraControls(exposure_us=8000, gain=2),
+    ):
+        with camera(library, controls=controls):
+            pass
+    assert [each["controls"] for each in library.configurations] == [
+        {"ExposureTime": 8000, "ExposureTimeMode": 1},
+        {"AnalogueGain": 2, "AnalogueGainMode": 1},
+        {"AeEnable": False, "ExposureTime": 8000, "AnalogueGain": 2},
+    ]
+
+
+def test_a_frame_is_as_long_as_its_exposure(library: FakePicamera2) -> None:
+    long = CameraControls(exposure_us=90_000)
+    for rate_hz in (None, 20.0):
+        with camera(library, controls=long, frame_rate_hz=rate_hz):
+            pass
+    assert {each["controls"]["FrameDurationLimits"] for each in library.configurations} == {(90_000, 90_000)}
+
+
 def test_a_control_that_the_library_lacks_is_told_before_it_is_asked(library: FakePicamera2) -> None:
     fault = contract.tells_that_it_is_absent(camera(library, controls=CameraControls(white_balance=5000)))
     assert "ColourTemperature" in fault.fault
