@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from edge.frame import Pixels
 
 _BACKGROUND_QUANTILE: Final = 0.05
+_ENOUGH_PIXELS: Final = 8192
+"""So many tell the colour as well by every fourth of them."""
 _STAINED_OD: Final = 0.03
 _FLOOR: Final = 16
 """Added to each grey level, so that the logarithm does not make much of dark pixels' noise."""
@@ -59,19 +61,22 @@ def measure_stain(rgb: Pixels) -> Stain:
     the amount of dye nor the lamp's colour moves it: hue 0 absorbs red alone, 120 green, 240 blue.
     """
     stained = _stained(rgb)
-    count = int(np.count_nonzero(stained))
-    if not count:
-        return Stain(share=0.0, hue_deg=math.nan, saturation=math.nan)
-    density = _OPTICAL_DENSITY[rgb]
-    place = int(stained.size * _BACKGROUND_QUANTILE)
-    clear = np.partition(density.reshape(-1, 3), place, axis=0)[place]
-    red, green, blue = (float(each) for each in density[stained].mean(axis=0) - clear)
+    share = float(np.count_nonzero(stained)) / stained.size
+    step = 2 if stained.size >= _ENOUGH_PIXELS else 1
+    density, chosen = _OPTICAL_DENSITY[rgb[::step, ::step]], stained[::step, ::step]
+    if not chosen.any():
+        return Stain(share=share, hue_deg=math.nan, saturation=math.nan)
+    place = int(chosen.size * _BACKGROUND_QUANTILE)
+    clear = (np.partition(density[..., channel], place, axis=None)[place] for channel in range(3))
+    red, green, blue = (
+        float(dyed - background) for dyed, background in zip(density[chosen].mean(axis=0), clear, strict=True)
+    )
     mean = (red + green + blue) / 3
     if mean <= 0:
-        return Stain(share=count / stained.size, hue_deg=math.nan, saturation=math.nan)
+        return Stain(share=share, hue_deg=math.nan, saturation=math.nan)
     across, up = red / mean - 1, (green - blue) / (math.sqrt(3) * mean)
     return Stain(
-        share=count / stained.size,
+        share=share,
         hue_deg=math.degrees(math.atan2(up, across)) % 360,
         saturation=math.hypot(across, up),
     )

@@ -12,7 +12,7 @@ from edge.vision.exposure import measure_exposure
 from edge.vision.focus import sharpness
 from edge.vision.motion import mean_difference
 from edge.vision.reduction import reduce_frame
-from edge.vision.stain import stained_share
+from edge.vision.stain import measure_stain, stained_share
 
 EMPTY = (235, 226, 230)
 
@@ -89,6 +89,33 @@ def test_one_cell_is_enough_stain() -> None:
     field = empty()
     cv2.circle(field, (320, 240), 75, (150, 100, 170), -1)
     assert 0.03 < stain_of(field) < 0.1
+
+
+def test_the_stains_colour_is_that_of_the_dye_whatever_the_lamp_and_the_depth(smear: Pixels) -> None:
+    stain = measure_stain(reduce_frame(smear).rgb)
+    assert stain.share == stained_share(reduce_frame(smear).rgb)
+    warm = measure_stain(reduce_frame((smear * np.array([0.95, 0.8, 0.6])).astype(np.uint8)).rgb)
+    assert warm.hue_deg == pytest.approx(stain.hue_deg, abs=8)
+    assert warm.saturation == pytest.approx(stain.saturation, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("density", "hue_deg"), [((0.05, 0.6, 0.05), 120), ((0.05, 0.6, 0.6), 180), ((0.55, 0.6, 0.05), 60)]
+)
+def test_hue_is_told_by_what_is_absorbed(density: tuple[float, float, float], hue_deg: float) -> None:
+    field = empty(noise=1.0, vignette=0.0)
+    dyed = (np.array(EMPTY) * 10 ** -np.array(density)).astype(np.uint8)
+    cv2.circle(field, (320, 240), 90, dyed.tolist(), -1)
+    stain = measure_stain(reduce_frame(field).rgb)
+    assert stain.hue_deg == pytest.approx(hue_deg, abs=12)
+    assert stain.saturation > 0.4
+
+
+def test_where_nothing_is_stained_there_is_no_colour() -> None:
+    grey = measure_stain(np.full((120, 160, 3), 200, dtype=np.uint8))
+    assert grey.share == 0
+    assert np.isnan(grey.hue_deg)
+    assert np.isnan(grey.saturation)
 
 
 def test_exposure_counts_clipped_pixels_and_not_means() -> None:
