@@ -81,6 +81,15 @@ class Census:
         return field in self._marks
 
     @property
+    def next_number(self) -> int:
+        """The number that the next new white cell gets."""
+        return self._next_number
+
+    def number_from(self, number: int) -> None:
+        """Give no new cell a lower number than this."""
+        self._next_number = max(self._next_number, number)
+
+    @property
     def white_cells(self) -> int:
         """How many different white cells are counted."""
         return len(self._views)

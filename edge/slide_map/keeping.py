@@ -24,13 +24,14 @@ from edge.vision.landmarks import WORDS, Landmarks
 from edge.vision.reduction import Grey
 
 _VERSION: Final = 1
+_MOST_CELLS_A_FIELD: Final = 1000
 _HEAD: Final = struct.Struct("<BIIdddd16sHHHHI")
 _LINK: Final = struct.Struct("<Ifff")
 _SPOT: Final = struct.Struct("<Idd")
 _NUMBER: Final = struct.Struct("<I")
 _POINT: Final = np.dtype("<f2")
 _WORD: Final = np.dtype("<i4")
-_STATE: Final = struct.Struct("<BIII")
+_STATE: Final = struct.Struct("<BIIII")
 
 
 class MapDamagedError(LeukoscopeError):
@@ -126,19 +127,24 @@ class KeptState:
 
     next_field: int
     next_island: int
+    next_number: int
     tracking_losses: int
 
     def to_bytes(self) -> bytes:
         """As it is kept."""
-        return _STATE.pack(_VERSION, self.next_field, self.next_island, self.tracking_losses)
+        return _STATE.pack(
+            _VERSION, self.next_field, self.next_island, self.next_number, self.tracking_losses
+        )
 
     @classmethod
     def of_bytes(cls, value: bytes) -> Self:
         """As it was. Raises MapDamagedError."""
-        version, next_field, next_island, losses = _unpack(_STATE, value)
+        version, next_field, next_island, next_number, losses = _unpack(_STATE, value)
         if version != _VERSION:
             raise _damaged("its state is of another version")
-        return cls(next_field=next_field, next_island=next_island, tracking_losses=losses)
+        return cls(
+            next_field=next_field, next_island=next_island, next_number=next_number, tracking_losses=losses
+        )
 
 
 def spot_to_bytes(spot: Spot) -> bytes:
@@ -183,6 +189,12 @@ def kept_fields(values: Mapping[str, bytes]) -> tuple[Fields, dict[int, Spot], d
     if "state" not in values:
         raise _damaged("its state is missing")
     return fields, gone, same, KeptState.of_bytes(values["state"])
+
+
+def beyond_all_numbers(values: Mapping[str, bytes]) -> int:
+    """A number that no cell of a map has, be its values ever so damaged: by the names of its fields."""
+    fields = [name.partition("/")[2] for name in values if name.startswith("field/")]
+    return 1 + _MOST_CELLS_A_FIELD * max((int(each) for each in fields if each.isdecimal()), default=0)
 
 
 def _on_what_is_left(spot: Spot, gone: Mapping[int, Spot]) -> Spot:

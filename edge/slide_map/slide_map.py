@@ -18,7 +18,15 @@ from edge.slide_map.census import MARK, Around, Census
 from edge.slide_map.chart import Chart, Charted, Sight, sight_of
 from edge.slide_map.coverage import covered_share
 from edge.slide_map.ground import Ground
-from edge.slide_map.keeping import KeptField, KeptState, kept_fields, number_to_bytes, spot_to_bytes
+from edge.slide_map.keeping import (
+    KeptField,
+    KeptState,
+    MapDamagedError,
+    beyond_all_numbers,
+    kept_fields,
+    number_to_bytes,
+    spot_to_bytes,
+)
 from edge.slide_map.placing import Located
 from edge.slide_map.surroundings import Surroundings
 from edge.vision.reduction import Reduction
@@ -88,12 +96,19 @@ class SlideMap:
     def begin_slide(self, kept: Mapping[str, bytes] | None = None) -> None:
         """Forget the slide before; with ``kept``, all that ``changes`` gave of this one, go on with it.
 
-        Raises MapDamagedError where that cannot be read; the map is empty then.
+        Raises MapDamagedError where that cannot be read; the map is empty then, but gives no number that a
+        cell of this slide may have.
         """
         with self._lock:
             self._begin()
-            if kept:
+            if not kept:
+                return
+            try:
                 self._restore(kept)
+            except MapDamagedError:
+                self._begin()
+                self._census.number_from(beyond_all_numbers(kept))
+                raise
 
     def follow(self, reduction: Reduction) -> None:
         """A frame that is no field, such as one in motion: it tells where the camera goes."""
@@ -347,6 +362,7 @@ class SlideMap:
         return KeptState(
             next_field=self._next_field,
             next_island=self._chart.atlas.next_island,
+            next_number=self._census.next_number,
             tracking_losses=self._losses,
         ).to_bytes()
 
@@ -367,6 +383,7 @@ class SlideMap:
             self._matched_at[number] = spot
             self._weigh(number)
         atlas.forget_tension()
+        self._census.number_from(state.next_number)
 
 
 def _on_island(cell: Cell, spot: Spot) -> Cell:

@@ -107,8 +107,8 @@ def scope(ground: Ground) -> Microscope:
     return Microscope(ground, SlideMap())
 
 
-def white(admitted: Admitted) -> list[int | None]:
-    return [cell.number for cell in admitted.cells if cell.kind is ObjectKind.WBC]
+def white(admitted: Admitted) -> list[int]:
+    return [cell.number for cell in admitted.cells if cell.number is not None]
 
 
 def noisy(pixels: Pixels) -> Pixels:
@@ -322,6 +322,21 @@ def test_what_could_not_be_kept_is_given_again_but_for_the_field_that_is_lost(sc
     assert set(scope.map.changes()) == {"field/1", "spot/1", "state"}
 
 
+def test_a_number_of_a_lost_field_is_not_given_again_by_another_run(scope: Microscope) -> None:
+    scope.count(0, 0)
+    lost = scope.map.take(scope.look(scope.frame(300, 300)))
+    taken = white(scope.map.admit(lost, scope.within(300, 300)))
+    scope.map.take_back(lost)
+    after = white(scope.count(600, 300))
+    assert taken
+    assert after
+    resumed = Microscope((scope.pixels, scope.cells), SlideMap())
+    resumed.map.begin_slide(scope.kept)
+    again = white(resumed.count(300, 600))
+    assert again
+    assert min(again) > max(after) > max(taken)
+
+
 @pytest.mark.parametrize("name", ["field/1", "spot/1", "state"])
 def test_damaged_values_are_told_and_leave_an_empty_map(scope: Microscope, name: str) -> None:
     scope.count(0, 0)
@@ -330,6 +345,8 @@ def test_damaged_values_are_told_and_leave_an_empty_map(scope: Microscope, name:
         with pytest.raises(MapDamagedError, match="slide map"):
             fresh.begin_slide({**scope.kept, **harm})
         assert fresh.ground.frames == 0
+        numbers = white(Microscope((scope.pixels, scope.cells), fresh).count(0, 0))
+        assert min(numbers) > 1000, "none that the slide may have already"
     without = {each: value for each, value in scope.kept.items() if each != name}
     if name != "field/1":
         with pytest.raises(MapDamagedError):
