@@ -53,6 +53,7 @@ schemas: $(TEST_DONE) ## write the JSON Schemas of everything that crosses a wal
 
 benchmarks: $(TEST_DONE) ## print the tables of figures
 	$(BIN)/python benchmarks/station.py
+	$(BIN)/python benchmarks/camera.py
 	$(BIN)/python -m benchmarks.update
 	$(BIN)/python benchmarks/tensorrt.py
 	$(BIN)/python benchmarks/detector.py --data $(DATA)
