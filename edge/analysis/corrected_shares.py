@@ -36,7 +36,7 @@ _Counts = NDArray[np.int64]
 
 _SEED: Final = 20_240_229
 """The same counts always give the same figures."""
-_CHAINS: Final = 200
+_CHAINS: Final = 160
 _BURN_IN: Final = 10
 """Draws let go of at the start of each chain: confusions that are worth correcting are forgotten sooner."""
 _KEPT: Final = 8
@@ -62,22 +62,24 @@ class CorrectedShares:
         """The share of ``classes`` together with its equal-tailed interval of that level.
 
         Draws are never 0 or 1, and an equal-tailed interval would leave out a class that is not there at all.
-        So where the estimate is 0, or the shortest interval of the level begins at the smallest draws, it
-        begins at 0; likewise at 1. (For proportions without confusions Brown, Cai and DasGupta, Stat. Sci. 16
-        (2001) 101, mend Jeffreys' interval so.)
+        So where the estimate is 0, or the shortest interval of 95% begins with the smallest draws, near to 0,
+        it begins at 0, whatever its level; likewise at 1. (For proportions without confusions Brown, Cai and
+        DasGupta, Stat. Sci. 16 (2001) 101, mend Jeffreys' interval so.)
         """
         share = min(1.0, sum(self.shares[each] for each in classes))
         draws = np.sort(self._together(classes))
         tail = (1 - level) / 2
-        low, high = np.quantile(draws, (tail, 1 - tail))
-        inside = max(1, math.ceil(level * len(draws)))
-        starts = draws[inside - 1 :] - draws[: len(draws) - inside + 1]
-        shortest, last = int(np.argmin(starts)), len(starts) - 1
-        edge = _AT_THE_EDGE * last
+        low, high = (float(each) for each in np.quantile(draws, (tail, 1 - tail)))
+        inside = math.ceil(0.95 * len(draws))
+        widths = draws[inside - 1 :] - draws[: len(draws) - inside + 1]
+        shortest, last = int(np.argmin(widths)), len(widths) - 1
+        edge, near = _AT_THE_EDGE * last, float(widths[shortest])
+        at_none = shortest <= edge and draws[0] < near
+        at_all = shortest >= last - edge and 1 - draws[-1] < near
         return Interval(
             share=share,
-            low=0.0 if share < _NO_SHARE or shortest <= edge else min(float(low), share),
-            high=1.0 if share > 1 - _NO_SHARE or shortest >= last - edge else max(float(high), share),
+            low=0.0 if share < _NO_SHARE or at_none else min(low, share),
+            high=1.0 if share > 1 - _NO_SHARE or at_all else max(min(1.0, high), share),
         )
 
     def probability_above(self, classes: Sequence[int], threshold: float) -> float:
