@@ -13,6 +13,7 @@ from edge.analysis.differential import BLAST_THRESHOLDS
 from edge.analysis.gates import GateSettings
 from edge.calibration.settings import CalibrationSettings
 from edge.camera.settings import CameraSettings
+from edge.camera.source_names import without_password
 from edge.config_path import ConfigPath
 from edge.contract.message import Name
 from edge.engine.choice import PrecisionChoice
@@ -199,8 +200,10 @@ def _all_faults(error: ValidationError, lines: KeyLines, path: Path) -> str:
         said = _PLAINER.get(fault["type"], fault["msg"][0].lower() + fault["msg"][1:])
         if fault["type"] == "extra_forbidden":
             said += _meant(place)
-        elif fault["type"] != "missing":
-            said += f" (it is {fault['input']!r})"
+        elif fault["type"] != "missing" and isinstance(fault["input"], int | float | str):
+            # Of a whole table nothing is shown: an address in it may hold a password.
+            shown = fault["input"] if not isinstance(fault["input"], str) else without_password(fault["input"])
+            said += f" (it is {shown!r})"
         found.append((line or 0, f"{path}:{line or 1}: {key}: {said}"))
     return "\n".join(message for _, message in sorted(found))
 

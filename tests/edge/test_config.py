@@ -58,6 +58,16 @@ min_focus = -1
     assert caught.value.exit_code == 78
 
 
+@pytest.mark.parametrize("camera", ['kind = "video"\nsource = "{url}"\ntimeout_s = -1', 'source = "{url}"'])
+def test_a_fault_never_shows_a_password_in_an_address(camera):
+    url = "rtsp://me:secret@scope.lab.example/live"
+    text = 'site = "lab"\nstation = "scope-1"\n[camera]\n' + camera.format(url=url)
+    with pytest.raises(ConfigError) as refused:
+        parse_config(text, path=Path("station.toml"))
+    assert "camera" in refused.value.fault
+    assert "secret" not in str(refused.value)
+
+
 def test_text_that_is_no_toml_names_the_line():
     with pytest.raises(ConfigError, match="line 2"):
         parse_config('site = "lab"\nstation = \n', path=Path("station.toml"))
