@@ -202,8 +202,8 @@ def _all_faults(error: ValidationError, lines: KeyLines, path: Path) -> str:
             said += _meant(place)
         elif fault["type"] != "missing" and isinstance(fault["input"], int | float | str):
             # Of a whole table nothing is shown: an address in it may hold a password.
-            shown = fault["input"] if not isinstance(fault["input"], str) else without_password(fault["input"])
-            said += f" (it is {shown!r})"
+            given = fault["input"]
+            said += f" (it is {(without_password(given) if isinstance(given, str) else given)!r})"
         found.append((line or 0, f"{path}:{line or 1}: {key}: {said}"))
     return "\n".join(message for _, message in sorted(found))
 
