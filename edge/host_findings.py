@@ -9,7 +9,6 @@ import re
 import shutil
 import socket
 import stat
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Final
 from edge.contract.message import ClockState
 from edge.errors import StorageError
 from edge.finding import Finding, Grade
+from edge.validation.machine import ask_program
 
 UNIT: Final = "leukoscope-station.service"
 ENOUGH_DISK_BYTES: Final = 2 * 1024**3
@@ -192,21 +192,11 @@ def _unit_faults(properties: Mapping[str, str]) -> Iterator[str]:
 
 def unit_properties() -> Mapping[str, str] | None:
     """What systemd holds of the station's unit; None where there is no systemd to be asked."""
-    program = shutil.which("systemctl")
-    if program is None:
-        return None
     wanted = "LoadState,Type,NotifyAccess,WatchdogUSec,Restart"
-    try:
-        answer = subprocess.run(  # noqa: S603
-            [program, "show", UNIT, f"--property={wanted}"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (subprocess.SubprocessError, OSError):
+    said = ask_program(("systemctl", "show", UNIT, f"--property={wanted}"))
+    if said is None:
         return None
-    return dict(line.split("=", 1) for line in answer.stdout.splitlines() if "=" in line)
+    return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
 
 
 def seconds(span: str) -> float | None:

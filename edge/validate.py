@@ -32,7 +32,7 @@ from edge.validation.report import Report, StationKey, verified, write_report
 DEFAULT_MINUTES: Final = 10.0
 _KEY_NAME: Final = "validation-key.pem"
 _GRADES: Final = {Grade.GOOD: done, Grade.DOUBTFUL: not_here, Grade.BAD: failed}
-_MEASURED_HERE: Final = frozenset({"camera", "engine"})
+_MEASURED_HERE: Final = frozenset({"camera", "engine", "watchdog"})
 """What doctor looks at and the checklist measures more closely."""
 
 app = typer.Typer(
