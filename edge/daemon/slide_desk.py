@@ -31,7 +31,7 @@ from edge.daemon.slide_journal import CountedCell, CountedField, Journal, OnMap,
 from edge.daemon.slide_state import Ending, SlideState
 from edge.errors import LeukoscopeError, StorageError
 from edge.frame import Frame
-from edge.slide_identity import PlainNames, SlideNames
+from edge.slide_identity import PlainNames, SlideNames, normalised
 
 _log = logging.getLogger(__name__)
 
@@ -199,7 +199,7 @@ class SlideDesk:
     def go_on(self) -> bool:
         """Go on with the slide that an earlier run left open; whether there is one.
 
-        One with fields of another bundle is closed as it stands: a differential is that of one bundle. So is
+        One with cells of another bundle is closed as it stands: a differential is that of one bundle. So is
         one of which a damaged outbox has lost a part. ``notice`` says so. Raises StorageError.
         """
         with self._lock:
@@ -337,7 +337,7 @@ class SlideDesk:
 
     def _take_up(self, kept: KeptSlide) -> bool:
         of_here = kept.head.bundle == self._bundle
-        if (kept.tally.fields and not of_here) or not kept.whole:
+        if (sum(kept.tally.objects.values()) and not of_here) or not kept.whole:
             self._close(self._slide_of(kept), "damaged" if of_here else "bundle_changed")
             why = "a part of it was lost with a damaged outbox" if of_here else "another bundle counts now"
             self._note(
@@ -390,7 +390,7 @@ class SlideDesk:
 
 def _checked(accession: str) -> str:
     try:
-        return _SLIDE_NAME.validate_python(accession)
+        return _SLIDE_NAME.validate_python(normalised(accession))
     except ValidationError as error:
         # The id itself is not repeated: this goes into logs, and over the network.
         raise SlideError(

@@ -190,8 +190,9 @@ def test_orders_that_do_not_fit_are_refused():
     for order in (subject.close, subject.pause, subject.resume):
         with pytest.raises(SlideError, match="No slide is open"):
             order()
-    with pytest.raises(SlideError, match="65 characters like this cannot name a slide"):
-        subject.open("x" * 65)
+    for no_name in ("x" * 65, "   "):
+        with pytest.raises(SlideError, match=f"{len(no_name)} characters like this cannot name a slide"):
+            subject.open(no_name)
     with pytest.raises(SlideError, match="cannot name a slide") as caught:
         subject.open("secret\nid")
     assert "secret" not in str(caught.value)
@@ -357,9 +358,17 @@ def test_a_slide_counted_by_another_bundle_is_closed_and_that_is_said():
     assert [row.cell_class for row in second.latest.differential] == ["neutrophil", "monocyte", "blast"]
 
 
-def test_a_slide_without_fields_goes_on_with_another_bundle():
+def test_a_slide_without_cells_goes_on_with_another_bundle():
     journal = Journal()
-    desk(journal).open("A")
+    first = desk(journal)
+    first.open("A")
+    first.count(
+        frame(),
+        Accepted(focus=0.5, stained_share=0.2, place=PLACE),
+        (),
+        slide_number=first.opened,
+        analysis_ms=1.0,
+    )
     second = desk(journal, bundle="1" * 64, classifier=other_classes())
     assert second.go_on()
     count(second, white("monocyte"))
