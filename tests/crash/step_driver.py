@@ -23,17 +23,20 @@ from edge.contract.records import UpdateRecord
 from edge.contract.status import StateRecord
 from edge.outbox import publisher as publisher_module
 from edge.outbox.publisher import Publisher
-from edge.outbox.settings import MqttSettings
+from edge.outbox.settings import MqttSettings, OutboxLimits
 from edge.outbox.store import Outbox
 from tests.crash.steps import SteppedDisk, SteppedOutbox, Steps, When, stepped_link
 
 RECORDS = 4
+SMALL = OutboxLimits.model_construct(max_bytes=100_000, max_age_s=1e9)
+"""So little that records must be given up, and yet enough for a trace of each."""
+DETAIL = 3000
 NEWEST = "newest record"
 
 
 def build(key: Key) -> UpdateRecord:
     stamp = Stamp(site="ward", key=key, recorded_at=datetime.now(timezone.utc), software="1", bundle="b")
-    return UpdateRecord(stamp=stamp, state="idle", candidate="c", release=1, detail="x" * 500)
+    return UpdateRecord(stamp=stamp, state="idle", candidate="c", release=1, detail="x" * DETAIL)
 
 
 def birth() -> StateRecord:
@@ -67,7 +70,14 @@ def live(case: dict, *, place: Path, port: int, steps: Steps) -> None:
     log = place / "told"
     disk = SteppedDisk(name="stepped", steps=steps)
     told = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    outbox = Outbox(path=place / "outbox.sqlite3", site="ward", station="s1", software="1", vfs=disk.name)
+    outbox = Outbox(
+        path=place / "outbox.sqlite3",
+        site="ward",
+        station="s1",
+        software="1",
+        limits=SMALL if case["small"] else None,
+        vfs=disk.name,
+    )
     with steps.during("open"):
         outbox.__enter__()
     check_predecessor(outbox, log)
@@ -96,9 +106,9 @@ def live(case: dict, *, place: Path, port: int, steps: Steps) -> None:
             with steps.step("tell"):
                 os.write(told, f"{key.boot} {key.sequence}\n".encode())
     pause = threading.Event()
-    while outbox.statistics().records:
+    while case["deliver"] and outbox.statistics().records:
         pause.wait(0.005)
-    publisher.stop(5)
+    publisher.stop(5 if case["deliver"] else 0)
     with steps.during("close"):
         outbox.__exit__(None, None, None)
 

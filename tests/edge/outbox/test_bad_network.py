@@ -120,6 +120,21 @@ def test_a_half_open_connection_is_noticed_and_made_anew(bench: Bench, mosquitto
         assert bench.publisher.status.connections == 2
 
 
+@pytest.mark.nightly  # The shortest time that may be set is two times five seconds.
+def test_a_connection_that_dies_while_nothing_is_said_is_noticed_by_its_keepalive(
+    bench: Bench, mosquitto: Mosquitto
+) -> None:
+    with BadNetwork(port=mosquitto.port) as network, bench.collecting(mosquitto.port):
+        bench.publish(network.port, keepalive_s=5)
+        eventually(lambda: bench.publisher.status.broker == "connected")
+        network.swallow()
+        began_s = time.monotonic()
+        eventually(lambda: bench.publisher.status.connections == 2)
+        assert time.monotonic() - began_s < 2 * 5 + 2
+        bench.append(3)
+        bench.check()
+
+
 def test_a_broker_that_says_nothing_at_all_is_not_connected(bench: Bench, mosquitto: Mosquitto) -> None:
     with BadNetwork(port=mosquitto.port) as network, bench.collecting(mosquitto.port):
         network.swallows_new_ones = True
