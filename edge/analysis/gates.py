@@ -21,7 +21,7 @@ from edge.vision.motion import mean_difference
 from edge.vision.reduction import Reduction, reduce_frame
 from edge.vision.stain import Stain, measure_stain
 
-_TRAVELLING: Final = 8.0
+_TRAVELLING: Final = 6.0
 """Mean difference, in grey levels of 255, of a stage on its way; a turn of the focus makes less."""
 
 
@@ -70,7 +70,7 @@ class GateSettings(BaseModel):
     max_motion: Annotated[
         float,
         Field(gt=0, description="largest mean difference to the frame before, in grey levels of 255"),
-    ] = 2.0
+    ] = 1.3
     min_focus: Annotated[
         float,
         Field(
