@@ -20,7 +20,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from edge.contract.message import ClockState
-from edge.contract.status import HealthRecord
+from edge.contract.status import HealthRecord, OpticsHealth
 
 PREFIX: Final = "leukoscope_"
 QUANTILES: Final = ("0.5", "0.99")
@@ -108,12 +108,30 @@ def _gauges(health: HealthRecord) -> Iterator[Metric]:
     yield _gauge("temperature_celsius", "The machine's hottest sensor.", health.temperature_c)
     throttled = None if health.throttled is None else int(health.throttled)
     yield _gauge("throttled", "1 while the machine slows itself down.", throttled)
+    yield from _optics(health.optics)
     yield _gauge("problems", "Standing problems, as the page shows them.", len(health.problems))
     yield _gauge(
         "degraded",
         "1 for a part that the station goes on without.",
         dict.fromkeys(health.degraded, 1),
         label="part",
+    )
+
+
+def _optics(optics: OpticsHealth | None) -> Iterator[Metric]:
+    """The light's drift since the objective was calibrated; absent while that cannot be told."""
+    vignetting = None if optics is None else optics.vignetting_drift_percent
+    colours = None if optics is None else optics.colour_drift_percent
+    yield _gauge(
+        "vignetting_drift_ratio",
+        "Share of light that the darkest part of a corrected picture lacks.",
+        None if vignetting is None else vignetting / 100,
+    )
+    yield _gauge(
+        "colour_drift_ratio",
+        "How far a colour of the corrected background is off.",
+        {name: value / 100 for name, value in zip(("red", "green", "blue"), colours or (), strict=False)},
+        label="channel",
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from edge.contract.status import HealthRecord, StageLatency
+from edge.contract.status import HealthRecord, OpticsHealth, StageLatency
 from edge.errors import MetricsError
 from edge.health.metrics import Serving, StationCollector
 from edge.health.metrics_server import MetricsServer
@@ -57,6 +57,13 @@ def health(**changes):
         threads=14,
         restarts={"analysis": 2},
         degraded=("page",),
+        optics=OpticsHealth(
+            objective="100x",
+            calibration="c" * 64,
+            vignetting_drift_percent=6.5,
+            colour_drift_percent=(1.5, -0.5, -1.0),
+            fields=40,
+        ),
     ).model_copy(update=changes)
 
 
@@ -109,6 +116,8 @@ def exposed(**changes):
         (("leukoscope_memory_bytes",), 3 * 10**8),
         (("leukoscope_open_files",), 40),
         (("leukoscope_threads",), 14),
+        (("leukoscope_vignetting_drift_ratio",), 0.065),
+        (("leukoscope_colour_drift_ratio", ("channel", "green")), -0.005),
         (("leukoscope_problems",), 1),
         (("leukoscope_uptime_seconds",), 61.5),
     ],
@@ -126,8 +135,9 @@ def test_what_serves_is_told_once():
 
 
 def test_what_the_machine_does_not_tell_is_absent_and_not_nought():
-    found = parsed(exposed(temperature_c=None, throttled=None, outbox_oldest_s=None))
+    found = parsed(exposed(temperature_c=None, throttled=None, outbox_oldest_s=None, optics=None))
     absent = {"leukoscope_temperature_celsius", "leukoscope_throttled", "leukoscope_outbox_oldest_seconds"}
+    absent |= {"leukoscope_vignetting_drift_ratio", "leukoscope_colour_drift_ratio"}
     assert not absent & {name for name, *_ in found}
 
 
