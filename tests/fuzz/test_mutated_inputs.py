@@ -1,6 +1,7 @@
 """What comes from outside, mutated: nothing but the promised refusal ever comes of it.
 
-A few thousand inputs in every run of the suite, 120,000 in the nightly one; the counts are printed.
+A few thousand inputs in every run of the suite, 100,000 frames in the nightly one; their count is printed.
+Orders are mutated where their gate is tested.
 """
 
 from __future__ import annotations
@@ -8,8 +9,7 @@ from __future__ import annotations
 import collections
 import json
 import math
-from datetime import datetime, timedelta, timezone
-from itertools import count as numbers
+from datetime import datetime, timezone
 from pathlib import Path
 
 import cv2
@@ -21,26 +21,17 @@ from edge.analysis.gates import Gates, GateSettings, Refused
 from edge.camera.image_file import decode_image
 from edge.camera.virtual_slide import draw_field
 from edge.config import parse_config
-from edge.contract.orders import Ack, Command
+from edge.contract.orders import Ack
 from edge.contract.records import DURABLE_RECORD
 from edge.errors import ConfigError, ImageError
 from edge.frame import Frame
-from edge.outbox.commands import CommandGate, Refusal
 from tests.fuzz.mutation import mutated
 
 NOW = datetime(2026, 3, 1, tzinfo=timezone.utc)
 SIZES = [
     pytest.param((3_000, 400), id="bounded"),
-    pytest.param((60_000, 60_000), id="whole", marks=[pytest.mark.nightly, pytest.mark.timeout(3_600)]),
+    pytest.param((60_000, 100_000), id="whole", marks=[pytest.mark.nightly, pytest.mark.timeout(3_600)]),
 ]
-
-
-def commands():
-    """One of every kind, as the fleet sends them."""
-    expires = (NOW + timedelta(hours=1)).isoformat()
-    for command in ("open_slide", "close_slide", "report_health", "look_for_update", "cancel_update"):
-        order = {"id": "b1946ac9-2492", "command": command, "expires_at": expires}
-        yield json.dumps(order | ({"slide": "A-17"} if command == "open_slide" else {})).encode()
 
 
 def pictures():
@@ -82,36 +73,6 @@ def fault_of(text, place):
     except ConfigError as error:
         return str(error)
     return ""
-
-
-@pytest.mark.parametrize("sizes", SIZES)
-def test_mutated_commands_are_obeyed_or_refused_and_nothing_else(sizes, capsys):
-    known = set()
-
-    def remember(command_id, *, expires_at):
-        assert expires_at > NOW
-        fresh = command_id not in known
-        known.add(command_id)
-        return fresh
-
-    clock = numbers()
-    gate = CommandGate(
-        per_minute=6000, remember=remember, utc_now=lambda: NOW, monotonic_s=lambda: float(next(clock))
-    )
-    outcomes = collections.Counter()
-    for payload in mutated(list(commands()), count=sizes[0], seed=1):
-        judged = gate.judge(payload)
-        if isinstance(judged, Refusal):
-            outcomes[judged.reason] += 1
-            assert len(judged.detail) < 1_000, "a refusal does not carry the payload on into the log"
-        else:
-            outcomes["obeyed"] += 1
-            assert Command.model_validate_json(judged.model_dump_json(by_alias=True)) == judged
-    with capsys.disabled():
-        print(f"\ncommands: {sum(outcomes.values())} tried, {dict(outcomes)}")
-    assert outcomes.total() == sizes[0]
-    assert outcomes["malformed"] > 0
-    assert outcomes["obeyed"] > 0
 
 
 @pytest.mark.parametrize("sizes", SIZES)
