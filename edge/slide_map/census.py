@@ -20,6 +20,9 @@ from edge.contract.taxonomy import ObjectKind
 from edge.slide_map.typical_size import TypicalSize
 
 _EDGE_PX: Final = 2.0
+_EDGE_SHARE: Final = 0.06
+"""A detector's box of a cut object may end short of the frame's edge: by up to 5% of the object, as seen."""
+
 _HALF: Final = 0.5
 _CLEARLY_SHARPER: Final = 1.2
 _KINDS: Final = tuple(ObjectKind)
@@ -256,11 +259,11 @@ def completed(
     ``usual_px``, where that is known.
     """
     left, top, right, bottom = box_px
-    cut_left, cut_top = left <= _EDGE_PX, top <= _EDGE_PX
-    cut_right, cut_bottom = right >= size_px[0] - _EDGE_PX, bottom >= size_px[1] - _EDGE_PX
+    diameter_px = max(right - left, bottom - top)
+    edge_px = max(_EDGE_PX, _EDGE_SHARE * diameter_px)
+    cut_left, cut_top = left <= edge_px, top <= edge_px
+    cut_right, cut_bottom = right >= size_px[0] - edge_px, bottom >= size_px[1] - edge_px
     across, down = cut_left or cut_right, cut_top or cut_bottom
-    width_px, height_px = right - left, bottom - top
-    diameter_px = max(width_px, height_px)
     if across and down and usual_px is not None:
         diameter_px = max(diameter_px, usual_px)
     if across and not (cut_left and cut_right):
