@@ -208,7 +208,7 @@ class Gates:
         if fault is not None:
             return fault
         sighting = self.slide_map.look(frame, reduction, focus=sharp)
-        if sighting.covered_share > limits.max_overlap:
+        if sighting.covered_share >= limits.max_overlap:
             return Refused(reason=Reason.ALREADY_COUNTED, measure=sighting.covered_share)
         return Accepted(focus=sharp, stained_share=stain.share, place=self.slide_map.take(sighting))
 
