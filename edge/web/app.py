@@ -104,20 +104,25 @@ class _Routes:
         self._pictures = pictures
         self._remote_control = remote_control
 
-    def state(self) -> Response:
-        return Response(read_state(self._view, self._pictures), media_type="application/json")
+    def state(self, request: Request) -> Response:
+        told = read_state(self._view, self._pictures).json(knows_ids=self._may_control(request))
+        return Response(told, media_type="application/json")
 
     async def events(self, request: Request) -> Response:
-        watcher = self._feed.join()
+        may_control = self._may_control(request)
+        watcher = self._feed.join(knows_ids=may_control)
         try:
             now = await run_in_threadpool(read_state, self._view, self._pictures)
         except BaseException:  # whatever ends this request, a cancellation included, gives the place back
             self._feed.leave(watcher)
             raise
-        peer = request.client.host if request.client else ""
-        hello = json.dumps({"may_control": self._remote_control or is_loopback(peer)})
-        first = [_event("hello", hello), _event("state", now)]
+        hello = json.dumps({"may_control": may_control})
+        first = [_event("hello", hello), _event("state", now.json(knows_ids=may_control))]
         return _EventStream(feed=self._feed, watcher=watcher, first=first)
+
+    def _may_control(self, request: Request) -> bool:
+        """Whoever may open slides by their accession ids may see these as well."""
+        return self._remote_control or is_loopback(request.client.host if request.client else "")
 
     def field_picture(self, sequence: int) -> Response:
         picture = self._pictures.get(sequence)

@@ -8,11 +8,12 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from edge.errors import LeukoscopeError
-from edge.web.view import FieldPicture, StationView
+from edge.web.view import FieldPicture, PageState, StationView
 
 MIN_INTERVAL_S: Final = 0.25
 IDLE_INTERVAL_S: Final = 1.0
@@ -47,19 +48,40 @@ class FieldPictures:
             return self._pictures.get(sequence)
 
 
-def read_state(view: StationView, pictures: FieldPictures) -> str:
-    """What a page is told, as JSON: ``{"state": PageState, "field": the last field or null}``.
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What pages are told at one moment: the state, and the last field without its picture."""
 
-    The field's picture is kept in ``pictures`` under its sequence number.
-    """
+    state: PageState
+    field: Mapping[str, object] | None
+
+    def json(self, *, knows_ids: bool) -> str:
+        """``{"state": PageState, "field": the last field or null}``.
+
+        A page that may not know accession ids is told by which name the records call the slide.
+        """
+        told = self if knows_ids else self._without_id()
+        state = told.state.model_dump(mode="json", by_alias=True)
+        return json.dumps({"state": state, "field": told.field}, separators=(",", ":"))
+
+    def _without_id(self) -> Told:
+        slide, field = self.state.slide, self.field
+        if slide is None or slide.name == slide.recorded_as:
+            return self
+        if field is not None and field["slide"] == slide.name:
+            field = {**field, "slide": slide.recorded_as}
+        hidden = slide.model_copy(update={"name": slide.recorded_as})
+        return Told(state=self.state.model_copy(update={"slide": hidden}), field=field)
+
+
+def read_state(view: StationView, pictures: FieldPictures) -> Told:
+    """What pages are told now. The field's picture is kept in ``pictures`` under its sequence number."""
     picture = view.field()
     if picture is not None:
         pictures.add(picture)
-    state = view.snapshot()
-    field = (
-        None
-        if picture is None
-        else {
+    field = None
+    if picture is not None:
+        field = {
             "sequence": picture.sequence,
             "slide": picture.slide,
             "field": picture.field,
@@ -67,19 +89,18 @@ def read_state(view: StationView, pictures: FieldPictures) -> str:
             "height_px": picture.height_px,
             "cells": [cell.model_dump(mode="json", by_alias=True) for cell in picture.cells],
         }
-    )
-    return json.dumps(
-        {"state": state.model_dump(mode="json", by_alias=True), "field": field}, separators=(",", ":")
-    )
+    return Told(state=view.snapshot(), field=field)
 
 
 class Watcher:
     """One page's place for the newest state. A slow page misses states; it never queues them.
 
-    Made and awaited in the server's event loop; ``put`` is called there too.
+    Made and awaited in the server's event loop; ``put`` is called there too. ``knows_ids`` says that its
+    page may show accession ids.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, knows_ids: bool = True) -> None:
+        self.knows_ids = knows_ids
         self._arrived = asyncio.Event()
         self._newest: str | None = None
         self.loop = asyncio.get_running_loop()
@@ -144,9 +165,9 @@ class Feed:
         with self._wakeup:
             return len(self._watchers)
 
-    def join(self) -> Watcher:
+    def join(self, *, knows_ids: bool = True) -> Watcher:
         """Take a place among the watchers; give it back with ``leave``. Raises TooManyWatchersError."""
-        watcher = Watcher()
+        watcher = Watcher(knows_ids=knows_ids)
         with self._wakeup:
             if self._stopping.is_set() or len(self._watchers) >= self._max_watchers:
                 raise TooManyWatchersError(
@@ -179,9 +200,12 @@ class Feed:
             self._wakeup.wait_for(lambda: bool(self._watchers) or self._stopping.is_set())
         return not self._stopping.is_set()
 
-    def _hand_out(self, state: str | None) -> None:
+    def _hand_out(self, told: Told | None) -> None:
         with self._wakeup:
             watchers = list(self._watchers)
+        states: dict[bool, str | None] = {}
         for watcher in watchers:
+            if watcher.knows_ids not in states:
+                states[watcher.knows_ids] = None if told is None else told.json(knows_ids=watcher.knows_ids)
             if not watcher.loop.is_closed():
-                watcher.loop.call_soon_threadsafe(watcher.put, state)
+                watcher.loop.call_soon_threadsafe(watcher.put, states[watcher.knows_ids])

@@ -159,10 +159,10 @@ def test_stopping_ends_every_stream(station, feed):
 
 def test_the_picture_of_an_announced_field_is_kept_until_newer_ones_push_it_out():
     station, pictures = FakeStation(), FieldPictures(keep=2)
-    assert json.loads(read_state(station, pictures))["field"] is None
+    assert read_state(station, pictures).field is None
     for _ in range(3):
         station.advance()
-        announced = json.loads(read_state(station, pictures))["field"]
+        announced = read_state(station, pictures).field
         assert pictures.get(announced["sequence"]).jpeg.startswith(b"\xff\xd8")
     assert pictures.get(1) is None
     assert pictures.get(2) is not None
@@ -170,3 +170,27 @@ def test_the_picture_of_an_announced_field_is_kept_until_newer_ones_push_it_out(
         pictures.get(3).cells[0].result.model_dump(mode="json", by_alias=True)
         == announced["cells"][0]["result"]
     )
+
+
+def test_a_page_that_may_only_look_is_not_told_the_accession_id(station, feed):
+    async def watch():
+        watchers = [feed.join(knows_ids=knows) for knows in (True, False)]
+        station.open_slide("H-2026-00417", None)
+        station.advance()
+        told = []
+        for watcher in watchers:
+            while True:
+                words = await asyncio.wait_for(watcher.take(), PATIENCE_S)
+                if (json.loads(words)["field"] or {}).get("field") == 1:
+                    break
+            told.append(words)
+            feed.leave(watcher)
+        return told
+
+    knowing, looking = asyncio.run(watch())
+    assert json.loads(knowing)["state"]["slide"]["name"] == "H-2026-00417"
+    assert json.loads(knowing)["field"]["slide"] == "H-2026-00417"
+    recorded_as = station.snapshot().slide.recorded_as
+    assert json.loads(looking)["state"]["slide"]["name"] == recorded_as
+    assert json.loads(looking)["field"]["slide"] == recorded_as
+    assert "00417" not in looking

@@ -354,3 +354,13 @@ def test_it_serves_again_after_a_stop(station):
         server.start()
         assert ask(server, "/")[0].status == 200
         server.stop()
+
+
+def test_a_page_on_another_machine_is_told_the_pseudonym_alone(monkeypatch, server, station):
+    station.open_slide("H-2026-00417", None)
+    station.advance()
+    assert "H-2026-00417" in ask(server, "/api/state")[1].decode()
+    monkeypatch.setattr("edge.web.app.is_loopback", lambda _: False)
+    told = ask(server, "/api/state")[1].decode()
+    assert "00417" not in told
+    assert station.snapshot().slide.recorded_as in told
