@@ -4,6 +4,7 @@ import queue
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import paho.mqtt.client as mqtt
 import pytest
@@ -13,7 +14,9 @@ from edge.broker import Mosquitto
 from edge.contract.message import Key, Stamp, topic
 from edge.contract.orders import Ack, CommandAnswer
 from edge.contract.records import DurableRecord, UpdateRecord
+from edge.outbox.settings import MqttSettings
 from edge.outbox.store import Outbox
+from tests.edge.outbox.publishing import Start, Station
 
 TIMEOUT_S = 15
 
@@ -80,3 +83,22 @@ def build() -> Callable[[Key], DurableRecord]:
 def outbox(tmp_path: Path) -> Iterator[Outbox]:
     with Outbox(path=tmp_path / "outbox.sqlite3", site="ward", station="s1", software="1") as outbox:
         yield outbox
+
+
+@pytest.fixture
+def start(outbox: Outbox, request: pytest.FixtureRequest) -> Iterator[Start]:
+    running: list[Station] = []
+
+    def start(port: int | None = None, on_command: Any = None, **settings: Any) -> Station:
+        if port is None:
+            port = request.getfixturevalue("mosquitto").port
+        quick = {"reconnect_min_s": 0.05, "reconnect_max_s": 0.1, "ack_timeout_s": 5} | settings
+        station = Station(outbox, MqttSettings(host="127.0.0.1", port=port, **quick), on_command)
+        station.publisher.start()
+        running.append(station)
+        return station
+
+    yield start
+    for station in running:
+        station.publisher.stop(0)
+        assert not station.publisher._thread.is_alive()

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,7 +17,6 @@ import pytest
 from edge.broker import Mosquitto, find_mosquitto, free_port
 from edge.contract.message import Key, Stamp
 from edge.contract.records import DurableRecord, UpdateRecord
-from edge.contract.status import StateRecord
 from edge.outbox.publisher import Publisher
 from edge.outbox.settings import MqttSettings
 from edge.outbox.store import Outbox
@@ -27,29 +25,16 @@ from fleet.queries import open_queries
 from fleet.settings import BrokerAccess
 from fleet.store import FleetStore
 from tests.edge.outbox.bad_network import BadNetwork
+from tests.edge.outbox.publishing import birth, eventually
 
 pytestmark = pytest.mark.broker
 TIMEOUT_S = 40
 RECORD_BYTES = 3000
 
 
-def eventually(condition: Callable[[], bool], timeout_s: float = TIMEOUT_S) -> None:
-    deadline = time.monotonic() + timeout_s
-    pause = threading.Event()
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        pause.wait(0.01)
-
-
 def build(key: Key) -> DurableRecord:
     stamp = Stamp(site="ward", key=key, recorded_at=datetime.now(timezone.utc), software="1", bundle="b")
     return UpdateRecord(stamp=stamp, state="idle", candidate="c", release=1, detail="x" * RECORD_BYTES)
-
-
-def birth() -> StateRecord:
-    return StateRecord(
-        site="ward", station="s1", boot=1, state="offline", software="1", bundle="b", engine="cpu"
-    )
 
 
 class Bench:

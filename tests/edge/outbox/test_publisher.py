@@ -1,11 +1,8 @@
 from __future__ import annotations
 
-import queue
 import random
-import threading
 import time
-from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -13,72 +10,15 @@ import paho.mqtt.client as mqtt
 import pytest
 
 from edge.broker import Mosquitto, free_port
-from edge.contract.message import MAX_COMMAND_BYTES, Key
-from edge.contract.orders import Command
-from edge.contract.records import DURABLE_RECORD, DurableRecord
+from edge.contract.records import DURABLE_RECORD
 from edge.contract.status import HealthRecord, StateRecord
-from edge.errors import BrokerError, CameraError
-from edge.outbox.publisher import Publisher, backoff_s
+from edge.errors import BrokerError
+from edge.outbox.publisher import backoff_s
 from edge.outbox.settings import MqttSettings
 from edge.outbox.store import Outbox
+from tests.edge.outbox.publishing import TIMEOUT_S, Build, Start, Station, command, eventually
 
 pytestmark = pytest.mark.broker
-Build = Callable[[Key], DurableRecord]
-TIMEOUT_S = 15
-
-
-def birth() -> StateRecord:
-    return StateRecord(
-        site="ward", station="s1", boot=1, state="offline", software="1", bundle="b", engine="cpu"
-    )
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    """Wait for what another thread brings about."""
-    deadline = time.monotonic() + TIMEOUT_S
-    pause = threading.Event()
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        pause.wait(0.005)
-
-
-class Station:
-    """A publisher with its outbox and what it was commanded."""
-
-    def __init__(self, outbox: Outbox, settings: MqttSettings, on_command: Any = None) -> None:
-        self.outbox = outbox
-        self.commands: queue.Queue[Command] = queue.Queue()
-        self.publisher = Publisher(
-            outbox=outbox,
-            settings=settings,
-            site="ward",
-            station="s1",
-            birth=birth,
-            on_command=on_command or self.commands.put,
-            chance=random.Random(1),
-        )
-
-
-Start = Callable[..., Station]
-
-
-@pytest.fixture
-def start(outbox: Outbox, request: pytest.FixtureRequest) -> Iterator[Start]:
-    running: list[Station] = []
-
-    def start(port: int | None = None, on_command: Any = None, **settings: Any) -> Station:
-        if port is None:
-            port = request.getfixturevalue("mosquitto").port
-        quick = {"reconnect_min_s": 0.05, "reconnect_max_s": 0.1, "ack_timeout_s": 5} | settings
-        station = Station(outbox, MqttSettings(host="127.0.0.1", port=port, **quick), on_command)
-        station.publisher.start()
-        running.append(station)
-        return station
-
-    yield start
-    for station in running:
-        station.publisher.stop(0)
-        assert not station.publisher._thread.is_alive()
 
 
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
@@ -280,103 +220,6 @@ def test_missing_files_are_told_at_the_start(tmp_path: Path, start: Start) -> No
         start(port=1, tls={"ca_file": tmp_path / "broken.pem"})
     with pytest.raises(BrokerError, match="nowhere"):
         start(port=1, username="s1", password_file=tmp_path / "nowhere")
-
-
-def command(command_id: str = "c1", *, expires_in_s: float = 60, **fields: Any) -> str:
-    expires_at = datetime.now(timezone.utc) + timedelta(seconds=expires_in_s)
-    order = Command(id=command_id, command="close_slide", expires_at=expires_at, **fields)
-    return order.model_dump_json(by_alias=True)
-
-
-def test_every_order_with_an_id_is_answered_and_one_that_comes_again_is_answered_again(
-    far_end: Any, start: Start
-) -> None:
-    def carry_out(order: Command) -> None:
-        if order.id == "impossible":
-            raise CameraError("The camera is away.", remedy="Connect it.")
-
-    station = start(on_command=carry_out)
-    far_end.next("state")
-    orders = {
-        "good": command("good"),
-        "impossible": command("impossible"),
-        "late": command("late", expires_in_s=-1),
-        "strange": '{"id": "strange", "command": "reboot"}',
-    }
-    told = {}
-    for order_id, order in orders.items():
-        far_end.send("command", order)
-        told[order_id] = far_end.next_answer()
-        assert told[order_id].id == order_id
-    assert {order_id: answer.outcome for order_id, answer in told.items()} == {
-        "good": "done",
-        "impossible": "not_done",
-        "late": "expired",
-        "strange": "malformed",
-    }
-    assert told["impossible"].detail == "The camera is away. Connect it."
-    assert (told["good"].site, told["good"].station) == ("ward", "s1")
-    for order_id in ("good", "impossible"):
-        far_end.send("command", orders[order_id])
-        again = far_end.next_answer()
-        assert again == told[order_id].model_copy(update={"repeated": True})
-    assert station.publisher.status.commands == 1
-
-
-def test_an_order_in_which_the_station_died_is_answered_with_what_is_known(
-    far_end: Any, start: Start
-) -> None:
-    station = start()
-    station.outbox.remember_command("c1", expires_at=datetime.now(timezone.utc) + timedelta(minutes=1))
-    far_end.next("state")
-    far_end.send("command", command("c1"))
-    answer = far_end.next_answer()
-    assert (answer.outcome, answer.repeated) == ("unknown", True)
-    assert "stopped while" in answer.detail
-    assert station.commands.empty()
-
-
-@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
-def test_bad_commands_are_counted_and_good_ones_done_once(far_end: Any, start: Start, protocol: str) -> None:
-    station = start(protocol=protocol)
-    far_end.next("state")
-    far_end.send("command", b"\xff\x00 not JSON")
-    far_end.send("command", '{"command": "reboot"}')
-    far_end.send("command", b"[" * (MAX_COMMAND_BYTES + 1))
-    far_end.send("command", b"")
-    far_end.send("command", command("late", expires_in_s=-1))
-    far_end.send("command", command("good"))
-    far_end.send("command", command("good"))
-    far_end.send("command", command("other", slide="A-17"))
-    assert [station.commands.get(timeout=TIMEOUT_S).id for _ in range(2)] == ["good", "other"]
-    eventually(lambda: station.publisher.status.commands == 2)
-    assert station.publisher.status.refused_commands == {
-        "malformed": 3,
-        "oversized": 1,
-        "expired": 1,
-        "repeated": 1,
-    }
-
-
-def test_commands_beyond_the_rate_are_refused(far_end: Any, start: Start) -> None:
-    station = start(commands_per_minute=2)
-    far_end.next("state")
-    for number in range(5):
-        far_end.send("command", command(f"c{number}"))
-    eventually(lambda: station.publisher.status.refused_commands == {"too_many": 3})
-    assert station.publisher.status.commands == 2
-
-
-def test_a_command_that_fails_does_not_end_publishing(far_end: Any, start: Start, build: Build) -> None:
-    def fail(_command: Command) -> None:
-        raise CameraError("The camera is away.")
-
-    station = start(on_command=fail)
-    far_end.next("state")
-    far_end.send("command", command())
-    eventually(lambda: station.publisher.status.refused_commands == {"not_done": 1})
-    station.outbox.append(build)
-    far_end.next_record()
 
 
 def test_false_acknowledgements_delete_nothing(far_end: Any, start: Start, build: Build) -> None:
