@@ -35,6 +35,7 @@ _MAX_MISPLACED: Final = 0.25
 _MAX_APART: Final = 0.005
 _STEPS_PER_PX: Final = 2
 _GRADIENT_PX: Final = 2.0
+_SMALL_PX: Final = 160
 # Student's t for a two-sided 95% interval, by degrees of freedom from 2 on; beyond the table it is near 2.
 _STUDENT_95: Final = (4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160)
 _STUDENT_MANY: Final = 2.145
@@ -105,8 +106,16 @@ def agreed_scale(scales: Sequence[Scale]) -> Scale:
 def _relief(picture: Pixels) -> NDArray[np.float32]:
     """The logarithm of green less the slow change of the light: about the share of light missing."""
     green = np.log1p(picture[..., 1].astype(np.float32))
-    slow = cv2.GaussianBlur(green, (0, 0), min(green.shape) / 6)
+    height_px, width_px = green.shape
+    # What is slow is as well told by a small picture, and a wide blur of a large one takes seconds.
+    small = cv2.resize(green, _small_size(width_px, height_px), interpolation=cv2.INTER_AREA)
+    slow = cv2.resize(cv2.GaussianBlur(small, (0, 0), min(small.shape) / 6), (width_px, height_px))
     return np.asarray(green - slow, dtype=np.float32)
+
+
+def _small_size(width_px: int, height_px: int) -> tuple[int, int]:
+    columns = min(width_px, _SMALL_PX)
+    return columns, max(1, round(height_px * columns / width_px))
 
 
 def _direction(relief: NDArray[np.float32]) -> float:

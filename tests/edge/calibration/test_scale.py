@@ -145,3 +145,11 @@ def test_a_ruling_seen_from_further_away_scales_with_it() -> None:
     far = np.asarray(cv2.resize(near, (320, 240), interpolation=cv2.INTER_AREA), dtype=np.uint8)
     whole, half = (measure_scale(picture, pitch_um=PITCH_UM).um_per_px for picture in (near, far))
     assert half == pytest.approx(2 * whole, rel=0.002)
+
+
+def test_numerals_and_the_base_line_of_a_ruling_do_not_disturb_it() -> None:
+    picture = Micrometer(pitch_px=40, short_share=0.5).render(3)
+    for x_px in range(0, 640, 200):
+        cv2.putText(picture, str(x_px), (x_px + 4, 440), cv2.FONT_HERSHEY_SIMPLEX, 1.2, (60, 60, 60), 3)
+    cv2.line(picture, (0, 240), (640, 240), (70, 70, 70), 3)
+    assert measure_scale(picture, pitch_um=PITCH_UM).um_per_px == pytest.approx(0.25, rel=0.001)
