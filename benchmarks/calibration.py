@@ -2,7 +2,8 @@
 
     python benchmarks/calibration.py [--fields 24] [--rulings 200]
 
-The fields are drawn, so that the same one can be seen in even white light and under a vignetted, tinted lamp.
+Fields are drawn, so that the same one can be seen in even white light and under a vignetted, tinted lamp; and
+real ones are taken for such as were seen in even light, and darkened as the lamp would have darkened them.
 An answer is the same where the detector finds an object of the same kind there (half of the boxes' union in
 common), and for a white cell where it has the same class, or is set aside as doubtful or unknown alike.
 """
@@ -10,10 +11,11 @@ common), and for a white cell where it has the same class, or is set aside as do
 from __future__ import annotations
 
 import argparse
-import statistics
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Final
 
 import cv2
@@ -25,6 +27,7 @@ from edge.calibration.calibration import Calibration, Correction
 from edge.calibration.flat_field import measure_flat_field
 from edge.calibration.scale import measure_scale
 from edge.calibration.testing import EmptyGlass, Micrometer
+from edge.camera.image_file import read_image
 from edge.camera.virtual_slide import Conditions, SmearPlane
 from edge.errors import CalibrationError
 from edge.frame import Pixels
@@ -42,12 +45,16 @@ LAMPS: Final = {
 def main() -> None:
     cv2.setNumThreads(1)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--fields", type=int, default=24, help="how many fields are analysed, each 8 times")
+    parser.add_argument(
+        "--fields", type=int, default=24, help="how many fields are analysed, each 8 times, drawn and real"
+    )
     parser.add_argument("--rulings", type=int, default=200, help="how many micrometers are measured")
+    home = Path(__file__).resolve().parents[2] / "shared" / "data"
+    data = Path(os.environ.get("LEUKOSCOPE_DATA", home))
     options = parser.parse_args()
     print_time()
     print_scales(options.rulings)
-    print_answers(options.fields)
+    print_answers(options.fields, data)
 
 
 def correction(lamp: EmptyGlass) -> Correction:
@@ -107,34 +114,49 @@ def print_scales(rulings: int) -> None:
     )
 
 
-def print_answers(fields: int) -> None:
+def print_answers(fields: int, data: Path) -> None:
     rng = np.random.default_rng(0)
+
+    def drawn() -> Iterator[tuple[Pixels, Pixels]]:
+        for seed in range(fields):
+            light = _transmitted(seed)
+            yield light, _seen(light, WHITE, rng.normal(0, 2, light.shape))
+
+    def real() -> Iterator[tuple[Pixels, Pixels]]:
+        files = sorted((data / "bccd" / "JPEGImages").glob("*.jpg"))
+        for path in files[:: max(1, len(files) // fields)][:fields]:
+            picture = read_image(path)
+            yield picture, picture
+
+    print_agreement("drawn fields, against the answers in even white light", drawn(), UM_PER_PX)
+    print_agreement("fields of BCCD, against the answers to the pictures as they are", real(), None)
+
+
+def print_agreement(title: str, scenes: Iterator[tuple[Pixels, Pixels]], um_per_px: float | None) -> None:
+    """Of scenes (what light falls through, what the camera saw in good light) under each lamp."""
+    rng = np.random.default_rng(1)
     correctors = {name: correction(lamp) for name, lamp in LAMPS.items()}
     same: dict[str, list[tuple[int, int, int, int]]] = {}
     with open_networks(open_bundle(starter_bundle()), threads=1) as networks:
 
         def answers(pixels: Pixels) -> Sequence[Cell]:
-            return networks.analyzer.analyze(pixels, um_per_px=UM_PER_PX)
+            return networks.analyzer.analyze(pixels, um_per_px=um_per_px)
 
-        for seed in range(fields):
-            light = _transmitted(seed)
-            grain = rng.normal(0, 2, (2, *light.shape))
-            wanted = answers(_seen(light, WHITE, grain[0]))
-            shown = {"even white light, other noise": _seen(light, WHITE, grain[1])}
+        for light, well_lit in scenes:
+            wanted, grain = answers(well_lit), rng.normal(0, 2, light.shape)
+            shown = {"good light, other noise": _seen(light, WHITE, grain)}
             for name, lamp in LAMPS.items():
-                shown[f"{name}, as it is"] = _seen(light, lamp, grain[1])
-                shown[f"{name}, calibrated"] = correctors[name].apply_to_pixels(_seen(light, lamp, grain[1]))
+                shown[f"{name}, as it is"] = _seen(light, lamp, grain)
+                shown[f"{name}, calibrated"] = correctors[name].apply_to_pixels(_seen(light, lamp, grain))
             for name, picture in shown.items():
                 same.setdefault(name, []).append(_agreement(wanted, answers(picture)))
-    print(f"\n{fields} fields, against the answers in even white light")
+    print(f"\n{title}")
     for name, counts in same.items():
         objects, found, cells, named = np.sum(counts, axis=0)
         print(
             f"  {name:<34} {found / objects:6.1%} of {objects} objects found, "
             f"{named / max(cells, 1):6.1%} of {cells} white cells named alike"
         )
-    spread = statistics.median(counts[0] for counts in next(iter(same.values())))
-    print(f"  (median of {spread:.0f} objects a field)")
 
 
 def _transmitted(seed: int) -> Pixels:

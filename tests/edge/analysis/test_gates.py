@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+import edge.web
 from edge.analysis.gates import Accepted, Gates, GateSettings, Reason, Refused
 from edge.camera.folder import FolderCamera
 from edge.camera.virtual_slide import Conditions, Population, VirtualSlide, draw_field
@@ -302,3 +304,9 @@ def test_real_frames_pass(data_dir: Path) -> None:
     assert seen["BloodImage_00038.jpg"] is Reason.ALREADY_COUNTED, (
         "the same picture as 37, all but a hundredth"
     )
+
+
+def test_the_page_has_words_and_a_remedy_for_every_reason() -> None:
+    words = (Path(edge.web.__file__).parent / "static" / "words.js").read_text()
+    for each in Reason:
+        assert re.search(rf'{each.value}: \["[^"]+", "[^"]+"\]', words), each

@@ -15,6 +15,7 @@ from edge.calibration.focus_reference import FocusReference
 from edge.calibration.scale import Scale
 from edge.calibration.store import CalibrationStore
 from edge.calibration.testing import EmptyGlass
+from edge.camera.settings import bare_camera, open_camera
 from edge.camera.virtual_slide import Conditions, SmearPlane
 from edge.config import StationConfig, parse_config
 from edge.daemon.optics import Optics, open_optics
@@ -195,3 +196,11 @@ def test_frames_that_were_not_corrected_say_nothing_of_the_drift(
     health = room.optics.health()
     assert health is not None
     assert health.vignetting_drift_percent is None
+
+
+def test_a_camera_that_reconnects_goes_by_the_name_it_was_calibrated_under(tmp_path: Path) -> None:
+    video = parse_config(
+        'site = "lab"\nstation = "s1"\n[camera]\nkind = "video"\nsource = "/dev/leukoscope-camera"\n',
+        path=tmp_path / "station.toml",
+    )
+    assert open_camera(video.camera).name == bare_camera(video.camera).name
