@@ -59,7 +59,7 @@ def test_leaps_begin_islands_and_known_ground_joins_them() -> None:
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", [11, 12])
 def test_over_five_hundred_fields_no_more_than_one_in_two_hundred_is_wrong(seed: int) -> None:
     camera = hand_slide(seed=seed, width_px=400, height_px=300, fields=500)
@@ -67,7 +67,7 @@ def test_over_five_hundred_fields_no_more_than_one_in_two_hundred_is_wrong(seed:
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_with_the_starter_bundles_detector_the_map_adds_no_fault_of_its_own() -> None:
     camera = hand_slide(seed=21, width_px=640, height_px=480, fields=150)
     with open_networks(open_bundle(starter_bundle()), threads=1) as networks:
