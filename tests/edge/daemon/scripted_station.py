@@ -150,6 +150,7 @@ class Bench:
         now=lambda: datetime.now(timezone.utc),
         monotonic_s=time.monotonic,
         clock=lambda: "synchronised",
+        stuck_after_s=STUCK_AFTER_S,
     ):
         self.script, self.heard = script, Heard()
         self.place = place
@@ -157,7 +158,7 @@ class Bench:
             'site = "lab"\nstation = "s1"\nstate_dir = "var"\n'
             '[camera]\nkind = "virtual_slide"\n[page]\nenabled = false\n'
             "[gates]\nmin_focus = 0.0\nmax_white_share = 1.0\nmin_stained_share = 0.0\nmax_motion = 255.0\n"
-            f"[supervision]\nstuck_after_s = {STUCK_AFTER_S}\n",
+            f"[supervision]\nstuck_after_s = {stuck_after_s}\n",
             path=place / "station.toml",
         )
         config.state_dir.mkdir()
