@@ -5,7 +5,8 @@ there, on the same disk, so that whatever else the disk has to do bears upon bot
 over a real mosquitto by a real collector in a process of its own; beside that stands the same broker taking
 the same messages from a bare MQTT client with as many under way.
 
-    python -m benchmarks.outbox [--small N] [--large N] [--appends N] [--rounds N] [--drained N] [--folder DIR]
+    python -m benchmarks.outbox [--small N] [--large N] [--appends N] [--rounds N] [--drained N]
+                                [--folder DIR]
 """
 
 from __future__ import annotations
@@ -153,9 +154,10 @@ def _append_in_turn(outboxes: dict[int, Outbox], appends: int) -> dict[int, list
     for turn in range(appends + _WARMING):
         order = list(outboxes.items())
         for size, outbox in order if turn % 2 else reversed(order):
-            took = _timed_append(outbox)
+            began_s = time.perf_counter()
+            outbox.append(_build)
             if turn >= _WARMING:
-                seconds[size] += took
+                seconds[size].append(time.perf_counter() - began_s)
     return {size: sorted(taken) for size, taken in seconds.items()}
 
 
@@ -170,9 +172,9 @@ def _print_drain(folder: Path, options: argparse.Namespace) -> None:
         _backlog(folder / "paced.sqlite3", options.drained)
         bare_s = _bare(broker, bodies)
         with _collecting(broker, folder / "fleet.sqlite3"):
-            collector_s, beside_ms, alone_ms = _drain(folder / "collector.sqlite3", broker, backlog_per_s=1e5)
-            paced_s, _, _ = _drain(folder / "paced.sqlite3", broker)
-        broker_s, _, _ = _drain(folder / "broker.sqlite3", broker, backlog_per_s=1e5, ack="broker")
+            collector_s = _drain(folder / "collector.sqlite3", broker, backlog_per_s=1e5)
+            paced_s = _drain(folder / "paced.sqlite3", broker)
+        broker_s = _drain(folder / "broker.sqlite3", broker, backlog_per_s=1e5, ack="broker")
     bare = options.drained / bare_s
     print(f"\nDraining {options.drained} records, at most {_IN_FLIGHT} under way:\n")
     print("| | records/s | of the bare client |\n|---|---|---|")
@@ -183,10 +185,6 @@ def _print_drain(folder: Path, options: argparse.Namespace) -> None:
         (f"the same at the rate set by default ({MqttSettings(host='x').backlog_per_s:g}/s)", paced_s),
     ):
         print(f"| {name} | {options.drained / took_s:.0f} | {options.drained / took_s / bare:.2f} |")
-    print(
-        f"\nAppend p50 while it drains at full speed {beside_ms:.2f} ms, of that when all is drained "
-        f"{beside_ms / alone_ms:.2f}"
-    )
 
 
 def _backlog(path: Path, records: int) -> list[bytes]:
@@ -229,8 +227,8 @@ def _collecting(broker: Mosquitto, database: Path) -> Iterator[None]:
             collector.terminate()
 
 
-def _drain(path: Path, broker: Mosquitto, **settings: Any) -> tuple[float, float, float]:  # noqa: ANN401
-    """Seconds until all is gone from the first acknowledgement on; median appends meanwhile and after, ms."""
+def _drain(path: Path, broker: Mosquitto, **settings: Any) -> float:  # noqa: ANN401 - any setting
+    """Seconds until all is gone, from the first acknowledgement on."""
     with _outbox(path) as outbox:
         publisher = Publisher(
             outbox=outbox,
@@ -246,20 +244,12 @@ def _drain(path: Path, broker: Mosquitto, **settings: Any) -> tuple[float, float
         publisher.start()
         while outbox.statistics().records == waiting:
             time.sleep(0.001)
-        began_s, meanwhile = time.perf_counter(), list[float]()
+        began_s = time.perf_counter()
         while outbox.statistics().records:
-            meanwhile += _timed_append(outbox)
-            time.sleep(0.05)
+            time.sleep(0.005)
         took_s = time.perf_counter() - began_s
         publisher.stop(5)
-        after = [seconds for _ in range(200) for seconds in _timed_append(outbox)]
-    return took_s, statistics.median(meanwhile) * 1000, statistics.median(after) * 1000
-
-
-def _timed_append(outbox: Outbox) -> list[float]:
-    began_s = time.perf_counter()
-    outbox.append(_build)
-    return [time.perf_counter() - began_s]
+    return took_s
 
 
 if __name__ == "__main__":
