@@ -294,7 +294,12 @@ class Observer:
                     admitted.cells,
                     slide_number=field.slide_number,
                     analysis_ms=analysed.analysis_s * 1000,
-                    on_map=OnMap(place=admitted.place, ground=admitted.ground, changes=slide_map.changes()),
+                    on_map=OnMap(
+                        seen_again=admitted.seen_again,
+                        place=admitted.place,
+                        ground=admitted.ground,
+                        changes=slide_map.changes(),
+                    ),
                 )
         except StorageError as error:
             # At once: the field that is saved next must not take a cell for counted that is not.

@@ -91,7 +91,9 @@ class PageView:
         with self._changed:
             if self._field is not None and self._field.slide != field.slide:
                 self._forget_cells()
-            self._field, self._field_cells = field, cells
+            # Boxes of all that the picture shows; only what this field counts can be looked at closely.
+            again = tuple(PageCell(result=cell.result()) for cell in field.seen_again)
+            self._field, self._field_cells = field, (*cells, *again)
             self._fields_seen += 1
             for shown, each in zip(cells, counted, strict=True):
                 if shown.id is not None and each.cell.crop is not None:

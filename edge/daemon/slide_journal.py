@@ -60,8 +60,12 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class OnMap:
-    """What the slide map says of a field: where it lies, what ground is covered, and what it keeps anew."""
+    """What the slide map says of a field: where it lies, what ground is covered, and what it keeps anew.
 
+    ``seen_again`` are cells that were counted before, or wait for a field that shows more of them.
+    """
+
+    seen_again: tuple[Cell, ...] = ()
     place: FieldPlace | None = None
     ground: CoveredGround | None = None
     changes: Mapping[str, bytes | None] = field(default_factory=dict)
@@ -69,13 +73,14 @@ class OnMap:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CountedField:
-    """A field whose record is on the disk."""
+    """A field whose record is on the disk. ``seen_again`` are cells that it shows and that are not in it."""
 
     key: Key
     slide: str
     number: int
     frame: Frame
     cells: tuple[Cell, ...]
+    seen_again: tuple[Cell, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -170,7 +175,14 @@ class SlideJournal:
         key = self._journal.append(
             build, keep=values_of_step(step, ground=on_map.ground, slide_map=on_map.changes)
         )
-        return CountedField(key=key, slide=head.slide, number=number, frame=frame, cells=tuple(cells))
+        return CountedField(
+            key=key,
+            slide=head.slide,
+            number=number,
+            frame=frame,
+            cells=tuple(cells),
+            seen_again=on_map.seen_again,
+        )
 
     def verdict(self, counted: CountedCell, step: Step, *, machine_class: str, verdict: str | None) -> Key:
         """Record a person's verdict on a cell; None says that the network's class stands."""

@@ -68,6 +68,14 @@ class _View:
         return focus >= _CLEARLY_SHARPER * self.focus
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sorted:
+    """A field's objects: those to report, and those that were counted before or wait for a better view."""
+
+    reported: tuple[Cell, ...]
+    seen_again: tuple[Cell, ...]
+
+
 class Census:
     """The objects of one slide. White cells are numbered from 1; what is asked is bounded by a field."""
 
@@ -113,8 +121,8 @@ class Census:
         size_px: tuple[int, int],
         focus: float,
         around: Iterable[Around],
-    ) -> tuple[Cell, ...]:
-        """Count a field's objects; those to report, in their own order.
+    ) -> Sorted:
+        """Count a field's objects; each part in their own order.
 
         A white cell is reported with its number when it is seen first, and again when this view is better
         than the one that was reported: whole where that was cut off by the frame, or clearly sharper. One
@@ -126,20 +134,24 @@ class Census:
                 self.white_size.add(float(mark["size_px"]))
         known = self._known(around)
         partners = _pairs(marks, known)
-        reported = []
+        reported: list[Cell] = []
+        seen_again: list[Cell] = []
         for index, cell in enumerate(cells):
             partner = known[partners[index]] if index in partners else None
             if marks[index]["kind"] == _WHITE:
-                number = self._number(field, marks[index : index + 1], partner, focus, cell)
-                if number is not None:
-                    reported.append(replace(cell, number=number, cut_off=bool(marks[index]["cut"])))
+                self._mark_white(field, marks[index : index + 1], partner, focus, cell)
+                number = int(marks[index]["number"]) or None
+                known_as = replace(cell, number=number, cut_off=bool(marks[index]["cut"]))
+                (reported if marks[index]["reported"] else seen_again).append(known_as)
             elif partner is None:
                 marks[index]["reported"] = True
                 reported.append(cell)
+            else:
+                seen_again.append(cell)
         worth_keeping = marks["reported"] | (marks["number"] != _NO_NUMBER)
         self._marks[field] = marks[worth_keeping].copy()
         self._focus[field] = focus
-        return tuple(reported)
+        return Sorted(reported=tuple(reported), seen_again=tuple(seen_again))
 
     def remove(self, field: int) -> None:
         """Take a field's views back: a cell that was reported there may be reported anew."""
@@ -196,30 +208,21 @@ class Census:
                 view = _View(field=field, focus=focus, cut=bool(mark["cut"]))
                 self._views.setdefault(self._now(number), []).append(view)
 
-    def _number(
-        self,
-        field: int,
-        mark: Marks,
-        partner: np.void | None,
-        focus: float,
-        cell: Cell,
-    ) -> int | None:
-        """The number under which a white cell is to be reported; None where it is not."""
+    def _mark_white(self, field: int, mark: Marks, partner: np.void | None, focus: float, cell: Cell) -> None:
+        """Give a white cell its number, and note whether it is to be reported under it."""
         cut = bool(mark["cut"][0])
-        if partner is None:
-            if cut and _visible_share(cell.box_px, float(mark["size_px"][0])) < _HALF:
-                return None
+        if partner is not None:
+            number = self._now(int(partner["number"]))
+        elif cut and _visible_share(cell.box_px, float(mark["size_px"][0])) < _HALF:
+            return
+        else:
             number = self._next_number
             self._next_number += 1
-        else:
-            number = self._now(int(partner["number"]))
         mark["number"] = number
         views = self._views.get(number)
-        if views and not _best(views).is_bettered_by(focus, cut=cut):
-            return None
-        mark["reported"] = True
-        self._views.setdefault(number, []).append(_View(field=field, focus=focus, cut=cut))
-        return number
+        if not views or _best(views).is_bettered_by(focus, cut=cut):
+            mark["reported"] = True
+            self._views.setdefault(number, []).append(_View(field=field, focus=focus, cut=cut))
 
     def _now(self, number: int) -> int:
         """The number under which a cell is known today."""

@@ -70,9 +70,13 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Admitted:
-    """What the map makes of a field's cells: those to report, and what the records say of the place."""
+    """What the map makes of a field's cells: those to report, and what the records say of the place.
+
+    ``seen_again`` are the others, for the page: counted before, or waiting for a field that shows more.
+    """
 
     cells: tuple[Cell, ...]
+    seen_again: tuple[Cell, ...] = ()
     place: FieldPlace | None = None
     ground: CoveredGround | None = None
 
@@ -171,7 +175,7 @@ class SlideMap:
             if place.slide != self._slide or field not in self._fields or field in self._census:
                 return Admitted(cells=tuple(cells))
             taken = self._fields[field]
-            reported = self._census.admit(
+            found = self._census.admit(
                 field,
                 cells,
                 size_px=(taken.lens.width_px, taken.lens.height_px),
@@ -188,7 +192,8 @@ class SlideMap:
             self._withdrawn.clear()
             spot = self._chart.atlas.spot(field)
             return Admitted(
-                cells=tuple(_on_island(cell, spot) for cell in reported),
+                cells=tuple(_on_island(cell, spot) for cell in found.reported),
+                seen_again=tuple(_on_island(cell, spot) for cell in found.seen_again),
                 place=FieldPlace(
                     island=spot.island,
                     corner_px=(round(spot.x_px, 1), round(spot.y_px, 1)),

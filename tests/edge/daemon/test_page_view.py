@@ -13,7 +13,7 @@ from edge.daemon.gallery import CELLS_PER_GROUP
 from edge.daemon.orders import Orders
 from edge.daemon.page_view import PageView
 from edge.daemon.slide_desk import SlideDesk, SlideError
-from edge.daemon.slide_journal import Origin
+from edge.daemon.slide_journal import OnMap, Origin
 from edge.frame import Frame
 from edge.outbox.store import Outbox
 from edge.slide_identity import Pseudonyms
@@ -69,12 +69,14 @@ def white(cell_class="blast", *, number=None, doubtful=False, grey=0):
     return Cell(box_px=(1, 2, 9, 9), kind=ObjectKind.WBC, score=0.8, naming=naming, number=number, crop=crop)
 
 
-def see(desk, view, *cells):
+def see(desk, view, *cells, seen_again=()):
     frame = Frame(
         pixels=np.zeros((48, 64, 3), np.uint8), index=0, source="f", captured_at=NOW, monotonic_s=0.0
     )
     accepted = Accepted(focus=0.5, stained_share=0.2, place=None)
-    field = desk.count(frame, accepted, cells, slide_number=desk.opened, analysis_ms=1.0)
+    field = desk.count(
+        frame, accepted, cells, slide_number=desk.opened, analysis_ms=1.0, on_map=OnMap(seen_again=seen_again)
+    )
     view.see_field(field)
     return field
 
@@ -114,6 +116,15 @@ def test_a_better_view_of_a_cell_takes_the_place_of_the_earlier_one(desk, view):
     view.open_slide(ACCESSION, None)
     see(desk, view, white("lymphocyte", number=4, grey=10), white("blast"))
     see(desk, view, white("blast", number=4, grey=200))
+    assert {name: len(cells) for name, cells in shown(view).items()} == {"blast": 2}
+
+
+def test_a_cell_that_was_counted_before_has_its_box_but_stands_in_no_group_again(desk, view):
+    view.open_slide(ACCESSION, None)
+    see(desk, view, white(number=1))
+    field = see(desk, view, white(number=2), seen_again=(white(number=1),))
+    assert [cell.number for cell in field.cells] == [2]
+    assert [(cell.id is None, cell.result.number) for cell in view.field().cells] == [(False, 2), (True, 1)]
     assert {name: len(cells) for name, cells in shown(view).items()} == {"blast": 2}
 
 

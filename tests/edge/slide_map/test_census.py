@@ -6,7 +6,7 @@ import pytest
 
 from edge.analysis.cells import Cell
 from edge.contract.taxonomy import ObjectKind
-from edge.slide_map.census import Around, Census, completed
+from edge.slide_map.census import Around, Census, Sorted, completed
 
 SIZE_PX = (400, 300)
 Box = tuple[float, float, float, float]
@@ -36,10 +36,13 @@ class Bench:
             if other != field
         ]
 
-    def show(self, corner: tuple[float, float], *cells: Cell, focus: float = 0.5) -> tuple[Cell, ...]:
+    def sort(self, corner: tuple[float, float], *cells: Cell, focus: float = 0.5) -> Sorted:
         field = len(self.corners) + 1
         self.corners[field] = corner
         return self.census.admit(field, cells, size_px=SIZE_PX, focus=focus, around=self.around(field))
+
+    def show(self, corner: tuple[float, float], *cells: Cell, focus: float = 0.5) -> tuple[Cell, ...]:
+        return self.sort(corner, *cells, focus=focus).reported
 
 
 @pytest.fixture
@@ -56,6 +59,17 @@ def test_a_cell_in_two_fields_is_one_cell(bench: Bench) -> None:
     again = bench.show((60, 20), white(43, 82, 143, 182), white(220, 100, 320, 200))
     assert numbers(again) == [2], "the first was counted, three pixels of error or not"
     assert bench.census.white_cells == 2
+
+
+def test_what_is_not_reported_is_told_with_its_number_for_the_page(bench: Bench) -> None:
+    bench.show((0, 0), white(100, 100, 200, 200), red(300, 100))
+    found = bench.sort((0, 0), white(102, 100, 202, 200), red(300, 100), white(370, 200, 400, 290))
+    assert found.reported == ()
+    assert [(cell.kind, cell.number) for cell in found.seen_again] == [
+        (ObjectKind.WBC, 1),
+        (ObjectKind.RBC, None),
+        (ObjectKind.WBC, None),
+    ]
 
 
 def test_two_cells_that_touch_are_two(bench: Bench) -> None:
