@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from edge.contract.status import HealthRecord, OpticsHealth
 from edge.daemon.capture import Capture
@@ -15,10 +15,13 @@ from edge.daemon.observer import Observer
 from edge.daemon.problems import Problems
 from edge.daemon.supervision import Supervisor
 from edge.daemon.timing import StageClock
+from edge.errors import StorageError
 from edge.frame import Frame
 from edge.health.machine import Machine
 from edge.outbox.store import OutboxStatistics
 
+OUTBOX_FIGURES: Final = "outbox figures"
+DISK: Final = "disk"
 BrokerState = Literal["connected", "disconnected", "off"]
 
 
@@ -62,10 +65,14 @@ class Health:
         self._now = now
         self._monotonic_s = monotonic_s
         self._started_s = monotonic_s()
+        self._last_outbox = OutboxStatistics(
+            records=0, size_bytes=0, oldest_age_s=None, discarded=0, discarded_by_leaf={}
+        )
+        self._last_free_bytes = 0
 
     def record(self) -> HealthRecord:
         """The station's health now."""
-        outbox = self._outbox()
+        outbox = self._outbox_figures()
         machine = self._machine.state()
         return HealthRecord(
             site=self._site,
@@ -85,7 +92,7 @@ class Health:
             outbox_oldest_s=None if outbox.oldest_age_s is None else round(outbox.oldest_age_s, 1),
             discarded=outbox.discarded,
             discarded_by_leaf=outbox.discarded_by_leaf,
-            disk_free_bytes=shutil.disk_usage(self._state_dir).free,
+            disk_free_bytes=self._free_bytes(),
             memory_bytes=machine.memory_bytes,
             open_files=machine.open_files,
             threads=machine.threads,
@@ -99,3 +106,23 @@ class Health:
             problems=self._problems.standing(),
             optics=self._optics(),
         )
+
+    # A disk that fails is told, with the figures of before: a station does not end of being asked how it is.
+
+    def _outbox_figures(self) -> OutboxStatistics:
+        try:
+            self._last_outbox = self._outbox()
+        except StorageError as error:
+            self._problems.raise_(OUTBOX_FIGURES, f"What waits to be delivered cannot be read: {error}")
+        else:
+            self._problems.clear(OUTBOX_FIGURES)
+        return self._last_outbox
+
+    def _free_bytes(self) -> int:
+        try:
+            self._last_free_bytes = shutil.disk_usage(self._state_dir).free
+        except OSError as error:
+            self._problems.raise_(DISK, f"{self._state_dir} cannot be looked at: {error.strerror}.")
+        else:
+            self._problems.clear(DISK)
+        return self._last_free_bytes

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import time
 
 import pytest
 
 from edge.camera.reconnecting import Backoff, Reconnecting
 from edge.daemon.observer import NOT_ANALYSED
+from edge.errors import StorageError
 from tests.edge.daemon.scripted_station import DEADLINE_S, STUCK_AFTER_S, Bench, Script, Smear, draw_pictures
 
 
@@ -129,3 +131,29 @@ def test_a_process_beyond_mending_is_left_to_systemd(bench, monkeypatch):
     station.station.tick()
     assert station.heard.fed == fed
     assert any("has to be restarted" in problem for problem in station.health.problems)
+
+
+def test_a_disk_that_fails_under_the_figures_is_told_and_the_station_goes_on(bench, monkeypatch):
+    station = bench("good")
+    station.until(lambda: station.health.fields >= 3, "fields")
+    held = station.health
+
+    def unreadable():
+        raise StorageError("The disk gives errors.", remedy="Replace it.")
+
+    def gone(_place):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(station.station._health, "_outbox", unreadable)
+        failing.setattr("shutil.disk_usage", gone)
+        fed = station.heard.fed
+        station.station.tick()
+        health = station.health
+        assert station.heard.fed == fed + 1
+        assert health.outbox_records >= held.outbox_records > 0
+        said = " ".join(health.problems)
+        assert "What waits to be delivered cannot be read: The disk gives errors." in said
+        assert "cannot be looked at: Input/output error" in said
+    assert station.health.disk_free_bytes > 0
+    assert station.health.problems == ()
