@@ -153,7 +153,7 @@ def shots() -> Iterator[Shot]:
                 yield Shot(
                     frame=_frame(pixels, x_px, y_px, index, rng),
                     at_rest=part == FOLLOWED + 1,
-                    cells=_within(cells, x_px, y_px),
+                    cells=_within(cells, x_px, y_px) if part == FOLLOWED + 1 else (),
                 )
             at = goal
 
@@ -195,6 +195,8 @@ def _within(
 ) -> tuple[Cell, ...]:
     cells = []
     for x0, y0, x1, y1, kind in objects:
+        if not (x_px - 100 < x0 < x_px + WIDTH_PX and y_px - 100 < y0 < y_px + HEIGHT_PX):
+            continue
         left, top = max(0.0, x0 - x_px), max(0.0, y0 - y_px)
         right, bottom = min(float(WIDTH_PX), x1 - x_px), min(float(HEIGHT_PX), y1 - y_px)
         if (right - left) > 0.3 * (x1 - x0) and (bottom - top) > 0.3 * (y1 - y0):
