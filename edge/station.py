@@ -23,7 +23,7 @@ from edge.daemon.engine_builder import EngineBuilder
 from edge.daemon.engine_sessions import EngineSessions
 from edge.daemon.handover import Handover
 from edge.daemon.health import BrokerState, Health
-from edge.daemon.observer import COUNTING, Observer
+from edge.daemon.observer import ANALYSIS, COUNTING, Observer
 from edge.daemon.optics import open_optics
 from edge.daemon.orders import Orders
 from edge.daemon.page_view import PageView
@@ -93,7 +93,9 @@ class Station:
         self._frames = Handover[Frame](capacity=FRAMES_WAITING, live=camera.live)
         self._capture = Capture(camera=camera, frames=self._frames, clock=self._clock, reopen=open_camera)
         optics = open_optics(config, camera=camera.name, problems=self.problems, now=now)
-        self._sessions = EngineSessions(networks=networks, open_anew=open_networks_anew)
+        self._sessions = EngineSessions(
+            networks=networks, open_anew=open_networks_anew, on_answer=lambda: self._clock.alive(ANALYSIS)
+        )
         self.desk = slides.slide_desk(
             config=config,
             journal=outbox,
@@ -230,15 +232,7 @@ class Station:
             monotonic_s=monotonic_s,
             optics=optics.health,
         )
-        serving = Serving(
-            site=config.site,
-            station=config.station,
-            software=SOFTWARE,
-            bundle=manifest.id,
-            bundle_name=manifest.name,
-            release=manifest.release,
-            engine=engine,
-        )
+        serving = Serving.of(manifest, site=config.site, station=config.station, by=(SOFTWARE, engine))
         collector = StationCollector(serving=serving, health=self.health, totals=self._clock.totals)
         self._metrics = (
             MetricsServer(collector=collector, host=config.metrics.host, port=config.metrics.port)

@@ -8,7 +8,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge.analysis.cells import Cell
+from edge.analysis.field import FieldAnalyzer
+from edge.engine.protocol import Engine, Outputs
 from edge.frame import Pixels
 from edge.networks import Networks
 
@@ -23,12 +28,38 @@ class Analyzer(Protocol):
         ...
 
 
-class _Session:
-    """An analyzer with its open engines, closed when it is retired and nobody is inside it any more."""
+class _Noting:
+    """An engine whose every answer is noted: a large field takes many of them, and is not stuck between."""
 
-    def __init__(self, analyzer: Analyzer, close: Callable[[], None]) -> None:
-        self.analyzer = analyzer
+    def __init__(self, engine: Engine, note: Callable[[], None]) -> None:
+        self._engine = engine
+        self._note = note
+
+    @property
+    def description(self) -> str:
+        return self._engine.description
+
+    def run(self, batch: Pixels | NDArray[np.uint8]) -> Outputs:
+        outputs = self._engine.run(batch)
+        self._note()
+        return outputs
+
+
+class _Session:
+    """Open networks, closed when they are retired and nobody is inside them any more."""
+
+    def __init__(
+        self, networks: Networks, *, on_answer: Callable[[], None], close: Callable[[], None]
+    ) -> None:
+        manifest = networks.bundle.manifest
+        self._on_answer = on_answer
         self._close = close
+        self._analyzer = FieldAnalyzer(
+            detector=_Noting(networks.detector, self._note),
+            classifier=_Noting(networks.classifier, self._note),
+            detector_facts=manifest.detector,
+            classifier_facts=manifest.classifier,
+        )
         self._lock = threading.Lock()
         self._users = 0
         self._retired = False
@@ -37,12 +68,17 @@ class _Session:
         with self._lock:
             self._users += 1
         try:
-            return self.analyzer.analyze(pixels, um_per_px=um_per_px)
+            return self._analyzer.analyze(pixels, um_per_px=um_per_px)
         finally:
             self._leave(users=1)
 
     def retire(self) -> None:
         self._leave(retired=True)
+
+    def _note(self) -> None:
+        # What a stuck thread's engine answers at last says nothing of the one that works now.
+        if not self._retired:
+            self._on_answer()
 
     def _leave(self, *, users: int = 0, retired: bool = False) -> None:
         with self._lock:
@@ -57,14 +93,19 @@ class EngineSessions:
     """Analyses by the newest session of a bundle's networks.
 
     ``networks`` are open already, and closed by whoever opened them. ``open_anew`` opens the same networks on
-    the same engine once more.
+    the same engine once more. ``on_answer`` is called at every answer of an engine in use.
     """
 
     def __init__(
-        self, *, networks: Networks, open_anew: Callable[[], AbstractContextManager[Networks]]
+        self,
+        *,
+        networks: Networks,
+        open_anew: Callable[[], AbstractContextManager[Networks]],
+        on_answer: Callable[[], None],
     ) -> None:
         self._open_anew = open_anew
-        self._session = _Session(networks.analyzer, lambda: None)
+        self._on_answer = on_answer
+        self._session = _Session(networks, on_answer=on_answer, close=lambda: None)
 
     def analyze(self, pixels: Pixels, *, um_per_px: float | None = None) -> tuple[Cell, ...]:
         """Everything found in ``pixels``, as :meth:`edge.analysis.field.FieldAnalyzer.analyze` has it."""
@@ -77,7 +118,7 @@ class EngineSessions:
         """
         with ExitStack() as stack:
             networks = stack.enter_context(self._open_anew())
-            fresh = _Session(networks.analyzer, stack.pop_all().close)
+            fresh = _Session(networks, on_answer=self._on_answer, close=stack.pop_all().close)
         _log.info("the networks are loaded anew")
         old, self._session = self._session, fresh
         old.retire()

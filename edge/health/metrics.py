@@ -18,7 +18,9 @@ from prometheus_client.core import (
     StateSetMetricFamily,
 )
 from prometheus_client.registry import Collector
+from typing_extensions import Self
 
+from edge.contract.manifest import Manifest
 from edge.contract.message import ClockState
 from edge.contract.status import HealthRecord, OpticsHealth
 
@@ -41,6 +43,20 @@ class Serving:
     bundle_name: str
     release: int
     engine: str
+
+    @classmethod
+    def of(cls, manifest: Manifest, *, site: str, station: str, by: tuple[str, str]) -> Self:
+        """This bundle on this station, run ``by`` a software on an engine."""
+        software, engine = by
+        return cls(
+            site=site,
+            station=station,
+            software=software,
+            bundle=manifest.id,
+            bundle_name=manifest.name,
+            release=manifest.release,
+            engine=engine,
+        )
 
 
 class StationCollector(Collector):
