@@ -61,6 +61,12 @@ class Gallery:
         if len(group) > CELLS_PER_GROUP:
             self._remove(next(iter(group.values())))
 
+    def withdraw(self, number: int) -> None:
+        """Forget a cell that is kept under another number too."""
+        cell = self.find(self._by_number.get(number, ""))
+        if cell is not None:
+            self._remove(cell)
+
     def find(self, name: str) -> GalleryCell | None:
         """The cell of that name, where it is still kept."""
         return next((group[name] for group in self._groups.values() if name in group), None)

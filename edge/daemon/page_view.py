@@ -95,6 +95,8 @@ class PageView:
             again = tuple(PageCell(result=cell.result()) for cell in field.seen_again)
             self._field, self._field_cells = field, (*cells, *again)
             self._fields_seen += 1
+            for number in field.withdrawn:
+                self._gallery.withdraw(number)
             for shown, each in zip(cells, counted, strict=True):
                 if shown.id is not None and each.cell.crop is not None:
                     self._gallery.add(GalleryCell(counted=each, shown=shown, crop=each.cell.crop))

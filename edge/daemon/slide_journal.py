@@ -73,7 +73,10 @@ class OnMap:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CountedField:
-    """A field whose record is on the disk. ``seen_again`` are cells that it shows and that are not in it."""
+    """A field whose record is on the disk. ``seen_again`` are cells that it shows and that are not in it.
+
+    ``withdrawn`` are numbers of cells that this field showed to have been counted under another number.
+    """
 
     key: Key
     slide: str
@@ -81,6 +84,7 @@ class CountedField:
     frame: Frame
     cells: tuple[Cell, ...]
     seen_again: tuple[Cell, ...] = ()
+    withdrawn: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -182,6 +186,7 @@ class SlideJournal:
             frame=frame,
             cells=tuple(cells),
             seen_again=on_map.seen_again,
+            withdrawn=on_map.place.withdrawn_cells if on_map.place else (),
         )
 
     def verdict(self, counted: CountedCell, step: Step, *, machine_class: str, verdict: str | None) -> Key:

@@ -8,6 +8,7 @@ import pytest
 from edge.analysis.cells import Cell, Naming
 from edge.analysis.gates import Accepted
 from edge.contract.orders import Command
+from edge.contract.records import FieldPlace
 from edge.contract.taxonomy import ARTEFACT, DOUBTFUL, UNCLASSIFIED, ObjectKind
 from edge.daemon.gallery import CELLS_PER_GROUP
 from edge.daemon.orders import Orders
@@ -69,14 +70,14 @@ def white(cell_class="blast", *, number=None, doubtful=False, grey=0):
     return Cell(box_px=(1, 2, 9, 9), kind=ObjectKind.WBC, score=0.8, naming=naming, number=number, crop=crop)
 
 
-def see(desk, view, *cells, seen_again=()):
+def see(desk, view, *cells, seen_again=(), withdrawn=()):
     frame = Frame(
         pixels=np.zeros((48, 64, 3), np.uint8), index=0, source="f", captured_at=NOW, monotonic_s=0.0
     )
     accepted = Accepted(focus=0.5, stained_share=0.2, place=None)
-    field = desk.count(
-        frame, accepted, cells, slide_number=desk.opened, analysis_ms=1.0, on_map=OnMap(seen_again=seen_again)
-    )
+    place = FieldPlace(island=1, corner_px=(0, 0), withdrawn_cells=withdrawn)
+    on_map = OnMap(place=place, seen_again=seen_again)
+    field = desk.count(frame, accepted, cells, slide_number=desk.opened, analysis_ms=1.0, on_map=on_map)
     view.see_field(field)
     return field
 
@@ -126,6 +127,14 @@ def test_a_cell_that_was_counted_before_has_its_box_but_stands_in_no_group_again
     assert [cell.number for cell in field.cells] == [2]
     assert [(cell.id is None, cell.result.number) for cell in view.field().cells] == [(False, 2), (True, 1)]
     assert {name: len(cells) for name, cells in shown(view).items()} == {"blast": 2}
+
+
+def test_a_cell_that_was_counted_twice_is_shown_once(desk, view):
+    view.open_slide(ACCESSION, None)
+    see(desk, view, white(number=4), white(number=5))
+    see(desk, view, white("neutrophil"), withdrawn=(5, 9))
+    assert {name: len(cells) for name, cells in shown(view).items()} == {"blast": 1, "neutrophil": 1}
+    assert view.snapshot().slide.named_cells == 2
 
 
 def test_each_group_keeps_its_newest_cells_and_their_crops(desk, view):
