@@ -64,6 +64,7 @@ STARTED_BY_A_STATION = ("export/engine_cli.py",)
 PURE = ("edge/analysis", "edge/calibration", "edge/vision", "edge/contract", "edge/slide_map")
 # What decides about an update or a record's way asks neither disk nor clock.
 PURE_RULES = (
+    "edge/daemon/supervision_rules.py",
     "edge/outbox/discard.py",
     "edge/outbox/kinds.py",
     "edge/outbox/retention.py",
@@ -187,6 +188,17 @@ def test_updates_know_nothing_of_the_station_that_they_update():
         if any(name == room or name.startswith(room + ".") for room in SERVING)
     ]
     assert modules("edge/update")
+    assert strangers == []
+
+
+def test_health_is_told_and_looks_at_the_machine_and_knows_no_part_of_the_station():
+    strangers = [
+        f"{path.relative_to(REPOSITORY)}: {name}"
+        for path in modules("edge/health")
+        for name in imports(path)
+        if name.split(".")[0] == "edge" and not within(name, {"edge.contract", "edge.errors", "edge.health"})
+    ]
+    assert modules("edge/health")
     assert strangers == []
 
 

@@ -46,7 +46,7 @@ class Serving:
 
     @classmethod
     def of(cls, manifest: Manifest, *, site: str, station: str, by: tuple[str, str]) -> Self:
-        """This bundle on this station, run ``by`` a software on an engine."""
+        """Told of a bundle on a station, run ``by`` a software on an engine."""
         software, engine = by
         return cls(
             site=site,
