@@ -14,6 +14,9 @@ DiscardReason = Literal["outbox_bytes", "outbox_age"]
 # A board without a battery clock starts in the past. A time before this software existed says nothing.
 EARLIEST_PLAUSIBLE_S: Final = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 CLOCK_STEP_S: Final = 60.0
+AGE_GRACE_S: Final = 3600.0
+"""So long after the start nothing is too old: a station that was off for months delivers first, and a clock
+that starts in the wrong year is set meanwhile."""
 # What a discard record takes at most, measured generously; the true size is counted once it is written.
 DISCARD_BYTES: Final = 512
 
@@ -53,6 +56,11 @@ def too_old(
             break
         chosen.append(Discard(position=held.position, reason="outbox_age"))
     return chosen
+
+
+def ages_count(*, open_s: float, limits: OutboxLimits) -> bool:
+    """Whether records may be judged by their age, in an outbox that has been open so long."""
+    return open_s >= min(AGE_GRACE_S, limits.max_age_s)
 
 
 def too_many_bytes(

@@ -28,7 +28,8 @@ class OutboxLimits(_Settings):
         ),
     )
     max_age_s: Annotated[float, Field(ge=60)] = Field(
-        default=90 * DAY_S, description="Records older than this are discarded and counted."
+        default=90 * DAY_S,
+        description="Older records are discarded and counted, from an hour after the start on.",
     )
 
 

@@ -28,7 +28,7 @@ from edge.outbox.file import OutboxFile
 from edge.outbox.kept_values import check_values
 from edge.outbox.kinds import StoredRecord, stored
 from edge.outbox.position import Position
-from edge.outbox.retention import clock_step_s
+from edge.outbox.retention import ages_count, clock_step_s
 from edge.outbox.settings import OutboxLimits
 from edge.outbox.table import RecordTable
 
@@ -70,12 +70,13 @@ class Outbox:
     ) -> None:
         self._path = path
         self._station = station
+        self._limits = limits or OutboxLimits()
         self._file = OutboxFile(
             path=path,
             site=site,
             station=station,
             software=software,
-            limits=limits or OutboxLimits(),
+            limits=self._limits,
             vfs=vfs,
             on_new_boot=self._note_new_boot,
             utc_now=utc_now,
@@ -87,6 +88,7 @@ class Outbox:
         self._resources = ExitStack()
         self._entered = False
         self._sequence = 0
+        self._opened_at_s = 0.0
         self._wall_minus_monotonic_s = 0.0
 
     def __enter__(self) -> Self:
@@ -98,6 +100,7 @@ class Outbox:
         with ExitStack() as stack:
             stack.enter_context(ProcessLock(self._path.with_name(self._path.name + ".lock")))
             stack.callback(self._file.close)
+            self._opened_at_s = self._monotonic_s()
             self._file.open()
             self._entered = True
             self._resources = stack.pop_all()
@@ -339,9 +342,10 @@ class Outbox:
         self._wall_minus_monotonic_s += step_s
 
     def _make_room(self, table: RecordTable, newest: Position | None = None) -> None:
+        open_s = self._monotonic_s() - self._opened_at_s
         table.make_room(
             newest=newest or Position(self._file.boot, self._sequence),
-            now_s=self._now_s(),
+            now_s=self._now_s() if ages_count(open_s=open_s, limits=self._limits) else None,
             stamp_of_lost=self._file.stamp_of_lost(),
         )
 

@@ -193,11 +193,15 @@ class RecordTable:
         """Delete these records; how many there were."""
         return sum(self._delete(boot, sequence, sequence) for boot, sequence in positions)
 
-    def make_room(self, *, newest: Position, now_s: float, stamp_of_lost: Stamp) -> None:
-        """Bring the table within its limits; ``newest`` stays whatever happens."""
-        held = _held(self._connection.execute(_READ_HELD))
-        for decision in too_old(held, newest=newest, limits=self._limits, now_s=now_s):
-            self._give_up(decision, stamp_of_lost)
+    def make_room(self, *, newest: Position, now_s: float | None, stamp_of_lost: Stamp) -> None:
+        """Bring the table within its limits; ``newest`` stays whatever happens.
+
+        ``now_s`` is None while it cannot be said how old a record is.
+        """
+        if now_s is not None:
+            held = _held(self._connection.execute(_READ_HELD))
+            for decision in too_old(held, newest=newest, limits=self._limits, now_s=now_s):
+                self._give_up(decision, stamp_of_lost)
         if self.counters.size_bytes > self._limits.max_bytes:
             decisions = too_many_bytes(
                 self._replaceable(),

@@ -154,8 +154,30 @@ def test_a_clock_that_is_set_does_not_age_this_boots_records(path: Path) -> None
         assert outbox.statistics().discarded == 0
     clock.pass_by(24 * 3600)
     with open_outbox(path, clock, limits=limits) as outbox:
+        clock.pass_by(3600)
         outbox.append(builder())
-        assert outbox.statistics().discarded == 1
+        assert outbox.statistics().discarded == 2
+
+
+@pytest.mark.parametrize("wrong_clock", [False, True])
+def test_a_station_that_was_off_for_months_has_an_hour_to_deliver_and_to_learn_the_time(
+    path: Path, wrong_clock: bool
+) -> None:
+    clock, limits = Clock(), OutboxLimits(max_age_s=30 * 24 * 3600)
+    with open_outbox(path, clock, limits=limits) as outbox:
+        outbox.append(builder())
+    clock.pass_by(200 * 24 * 3600)
+    with open_outbox(path, clock, limits=limits) as outbox:
+        for _ in range(3):
+            clock.pass_by(1199)
+            outbox.append(builder())
+            outbox.enforce_limits()
+        assert outbox.statistics().discarded == 0
+        if wrong_clock:
+            clock.wall -= timedelta(days=199)
+        clock.pass_by(4)
+        outbox.enforce_limits()
+        assert outbox.statistics().discarded == (0 if wrong_clock else 1)
 
 
 @pytest.mark.parametrize("years", [-1, 1])
