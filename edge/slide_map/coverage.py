@@ -8,8 +8,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.slide_map.atlas import Lens
+
 _COLUMNS: Final = 64
 _ROWS: Final = 48
+_MARGIN: Final = 0.6
+"""In diameters of a large cell: where its middle lies nearer to the edge, the frame may cut it."""
+
+_LARGEST_MARGIN: Final = 0.25
 
 
 def covered_share(
@@ -28,3 +34,13 @@ def covered_share(
         rows = (down >= top) & (down < top + height_px - 2 * margin_px)
         shown |= rows[:, None] & columns[None, :]
     return float(shown.mean())
+
+
+def whole_cell_margin_px(large_px: float | None, lens: Lens) -> float:
+    """The border of a field where the middle of a large cell may lie and the field cut it.
+
+    0 while it is not known how large cells are, and never more than a quarter of the field's height.
+    """
+    if large_px is None:
+        return 0.0
+    return min(_MARGIN * large_px, _LARGEST_MARGIN * min(lens.width_px, lens.height_px))

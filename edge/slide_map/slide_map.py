@@ -16,7 +16,7 @@ from edge.frame import Frame
 from edge.slide_map.atlas import Lens, Spot
 from edge.slide_map.census import MARK, Around, Census
 from edge.slide_map.chart import Chart, Charted, Sight, sight_of
-from edge.slide_map.coverage import covered_share
+from edge.slide_map.coverage import covered_share, whole_cell_margin_px
 from edge.slide_map.ground import Ground
 from edge.slide_map.keeping import (
     KeptField,
@@ -40,24 +40,20 @@ _REVISITED_AT_ONCE: Final = 8
 _NOTICED_PX: Final = 8.0
 """A field that moves by less is not asked again which of its cells are others'."""
 
-_MARGIN: Final = 0.6
-"""In diameters of a large cell: where its middle lies nearer to the edge, the frame may cut it."""
-
-_LARGEST_MARGIN: Final = 0.25
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sighting:
     """A frame that might become a field, and where it lies; ``located`` is None where nothing tells that.
 
     ``covered_share`` of it need not be seen again: fields that are not clearly less sharp have shown whole
-    every cell that it shows whole there.
+    every cell that it shows whole there. ``taken_back`` is how many fields had been lost by then.
     """
 
     sight: Sight
     focus: float
     located: Located | None
     covered_share: float
+    taken_back: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,33 +120,31 @@ class SlideMap:
     def look(self, frame: Frame, reduction: Reduction, *, focus: float) -> Sighting:
         """Where a frame lies that could be a field, and how much of it is covered; nothing is counted."""
         sight = sight_of(frame, reduction)
-        lens = sight.view.lens
         with self._lock:
             if self._followed:
                 self._chart.tracker.follow(sight.view.plate)
-            rests_at = self._chart.steady_spot(lens)
-            if rests_at is not None:
-                covered = self._covered(rests_at, lens, focus)
-                if covered >= _AT_REST:
-                    return Sighting(
-                        sight=sight,
-                        focus=focus,
-                        located=Located(spot=rests_at, links=(), seen=True),
-                        covered_share=covered,
-                    )
-            located = self._chart.locate(sight)
-            covered = 0.0 if located is None else self._covered(located.spot, lens, focus)
-        return Sighting(sight=sight, focus=focus, located=located, covered_share=covered)
+            located, covered = self._locate(sight, focus)
+            return Sighting(
+                sight=sight,
+                focus=focus,
+                located=located,
+                covered_share=covered,
+                taken_back=self._taken_back,
+            )
 
     def take(self, sighting: Sighting) -> Place:
         """Make a field of the frame that was looked at last: its ground is covered from now on."""
         with self._lock:
             field = self._next_field
             self._next_field += 1
-            if sighting.located is None and self._followed and self._fields:
+            located = sighting.located
+            if sighting.taken_back != self._taken_back:
+                # What told the place may have been lost since.
+                located = self._chart.locate(sighting.sight)
+            if located is None and self._followed and self._fields:
                 self._losses += 1
                 self._lost_at.add(field)
-            charted = self._chart.take(field, sighting.sight, sighting.located)
+            charted = self._chart.take(field, sighting.sight, located)
             view = sighting.sight.view
             self._fields[field] = KeptField(
                 lens=view.lens,
@@ -213,6 +207,7 @@ class SlideMap:
             field = place.field
             if place.slide != self._slide or field not in self._fields:
                 return
+            self._taken_back += 1
             self._chart.remove(field)
             self._census.remove(field)
             self._ground.remove(field)
@@ -282,6 +277,7 @@ class SlideMap:
         self._fields: dict[int, KeptField] = {}
         self._next_field = 1
         self._losses = 0
+        self._taken_back = 0
         self._lost_at: set[int] = set()
         self._joined: list[int] = []
         self._withdrawn: list[int] = []
@@ -292,9 +288,15 @@ class SlideMap:
         self._dirty: dict[str, None] = {}
         self._handed: dict[str, None] = {}
 
+    def _locate(self, sight: Sight, focus: float) -> tuple[Located | None, float]:
+        lens = sight.view.lens
+        rests_at = self._chart.steady_spot(lens)
+        if rests_at is not None and (covered := self._covered(rests_at, lens, focus)) >= _AT_REST:
+            return Located(spot=rests_at, links=(), seen=True), covered
+        located = self._chart.locate(sight)
+        return located, 0.0 if located is None else self._covered(located.spot, lens, focus)
+
     def _covered(self, spot: Spot, lens: Lens, focus: float) -> float:
-        large_px = self._census.white_size.large_px
-        margin_px = 0.0 if large_px is None else _MARGIN * large_px
         return covered_share(
             (
                 (each.dx_px, each.dy_px)
@@ -303,7 +305,7 @@ class SlideMap:
             ),
             width_px=lens.width_px,
             height_px=lens.height_px,
-            margin_px=min(margin_px, _LARGEST_MARGIN * min(lens.width_px, lens.height_px)),
+            margin_px=whole_cell_margin_px(self._census.white_size.large_px, lens),
         )
 
     def _note(self, charted: Charted) -> None:

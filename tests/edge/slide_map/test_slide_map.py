@@ -269,6 +269,17 @@ def test_a_lost_field_is_taken_back_and_the_camera_still_followed(scope: Microsc
     assert len(white(again)) >= len(new)
 
 
+def test_a_field_may_be_lost_while_the_next_frame_is_being_judged(scope: Microscope) -> None:
+    first = scope.map.take(scope.look(scope.frame(0, 0)))
+    scope.map.admit(first, scope.within(0, 0))
+    sighting = scope.look(scope.frame(80, 20))
+    scope.map.take_back(first)
+    place = scope.map.admit(scope.map.take(sighting), scope.within(80, 20)).place
+    assert place is not None
+    assert place.corner_px == (0, 0), "the first field of an island again"
+    assert scope.map.ground.islands == 1
+
+
 def test_a_field_counts_once_and_one_of_another_slide_not_at_all(scope: Microscope) -> None:
     place = scope.map.take(scope.look(scope.frame(0, 0)))
     assert scope.map.admit(place, scope.within(0, 0)).place is not None
