@@ -34,7 +34,7 @@ def calibrate(*arguments: str | Path) -> str:
     return result.output
 
 
-def run(config: Path) -> None:
+def run(config: Path) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "edge.cli", "run", "--exit-when-finished", "--config", str(config)],
         capture_output=True,
@@ -45,6 +45,7 @@ def run(config: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "320 x 240" in done.stderr, "the one that does not fit is told"
+    return done.stderr
 
 
 def fields_of(place: Path) -> list[FieldRecord]:
@@ -71,11 +72,11 @@ def test_the_records_name_the_calibration_and_its_scale(tmp_path: Path, handmade
     told = calibrate("flat", "--config", config, "--from", glass)
     digest = next(line for line in told.splitlines() if line.startswith("objective")).rpartition(", ")[2]
 
-    run(config)
+    log = run(config)
     corrected, uncorrected = [], []
     for record in fields_of(tmp_path):
         (corrected if record.calibration else uncorrected).append(record)
-    assert [record.source for record in corrected] == ["0.png", "1.png", "2.png"]
+    assert [record.source for record in corrected] == ["0.png", "1.png", "2.png"], log
     assert {str(record.calibration)[:12] for record in corrected} == {digest}
     assert all(abs(record.um_per_px - 0.08) < 0.0005 for record in corrected if record.um_per_px)
     # The one of another size is counted, but says that nothing corrected it.
