@@ -11,7 +11,8 @@ from edge.analysis.stop_rule import StopRule
 from edge.config import SlideSettings, StationConfig
 from edge.contract.manifest import Manifest
 from edge.contract.message import ClockState
-from edge.daemon.slide_desk import CountRules, SlideDesk
+from edge.daemon.open_slide import CountRules
+from edge.daemon.slide_desk import SlideDesk
 from edge.daemon.slide_journal import Journal, Origin
 from edge.slide_identity import PlainNames, Pseudonyms, SlideNames
 

@@ -5,20 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from edge.analysis.cells import Cell
-from edge.analysis.differential import BLAST_THRESHOLDS, Differentials
 from edge.analysis.gates import Accepted
-from edge.analysis.session import SlideSession, Step, Tally, group_of
-from edge.analysis.stop_rule import StopRule
+from edge.analysis.session import Step, Tally, group_of
 from edge.contract.manifest import Classifier
 from edge.contract.message import ClockState, Key, SlideName, Stamp
-from edge.contract.records import CoveredGround, SlideRecord
+from edge.contract.records import SlideRecord
 from edge.daemon.kept_slide import (
     Identity,
     KeptSlide,
@@ -27,6 +25,7 @@ from edge.daemon.kept_slide import (
     values_of_head,
     values_of_step,
 )
+from edge.daemon.open_slide import CountRules, OpenSlide
 from edge.daemon.slide_journal import CountedCell, CountedField, Journal, OnMap, Origin, SlideJournal
 from edge.daemon.slide_state import Ending, SlideState
 from edge.errors import LeukoscopeError, StorageError
@@ -47,33 +46,6 @@ class SlideError(LeukoscopeError):
     """An order that does not fit the slide's state, such as closing when none is open."""
 
     exit_code = 64  # EX_USAGE
-
-
-@dataclass(frozen=True, kw_only=True)
-class CountRules:
-    """What the laboratory wants of a count. ``stop`` holds the target where the opening gives none."""
-
-    stop: StopRule = field(default_factory=lambda: StopRule(target_cells=100))
-    blast_thresholds: tuple[float, ...] = BLAST_THRESHOLDS
-
-
-@dataclass(kw_only=True)
-class _OpenSlide:
-    head: SlideHead
-    session: SlideSession
-    differentials: Differentials
-    ground: CoveredGround | None
-
-    def state_at(self, stamp: Stamp, *, ending: Ending | None = None) -> SlideState:
-        return SlideState(
-            stamp=stamp.model_copy(update={"bundle": self.head.bundle}),
-            head=self.head,
-            tally=self.session.tally,
-            ground=self.ground,
-            differentials=self.differentials,
-            rule=self.session.rule,
-            ending=ending,
-        )
 
 
 class SlideDesk:
@@ -103,7 +75,7 @@ class SlideDesk:
         self._names = names or PlainNames()
         self._now = now
         self._lock = threading.Lock()
-        self._slide: _OpenSlide | None = None
+        self._slide: OpenSlide | None = None
         self._state: SlideState | None = None
         self.accession: str | None = None
         """The accession id of the slide in ``latest``; None where this run was not told it."""
@@ -267,7 +239,7 @@ class SlideDesk:
 
     # Below here the lock is held.
 
-    def _require(self) -> _OpenSlide:
+    def _require(self) -> OpenSlide:
         if self._slide is None:
             raise SlideError("No slide is open.", remedy="Open one first.")
         return self._slide
@@ -292,7 +264,7 @@ class SlideDesk:
             opened_at=opened_at,
             target_cells=target_cells or self._rules.stop.target_cells,
         )
-        slide = self._slide_of(KeptSlide(head=head, tally=Tally(), cells={}))
+        slide = OpenSlide.of(KeptSlide(head=head, tally=Tally(), cells={}), rules=self._rules)
         nothing_yet = values_of_step(Step(tally=slide.session.tally, cells={}))
         self._state = self._journal.state(slide.state_at, keep=values_of_head(head) | nothing_yet)
         self._begin(slide, accession)
@@ -309,26 +281,8 @@ class SlideDesk:
             blasts=self._classifier.vocabulary.blasts,
         )
 
-    def _slide_of(self, kept: KeptSlide) -> _OpenSlide:
-        differentials = Differentials(
-            confusion=kept.head.confusion,
-            blasts=kept.head.blasts,
-            blast_thresholds=self._rules.blast_thresholds,
-        )
-        return _OpenSlide(
-            head=kept.head,
-            differentials=differentials,
-            session=SlideSession(
-                differentials=differentials,
-                rule=replace(self._rules.stop, target_cells=kept.head.target_cells),
-                tally=kept.tally,
-                cells=kept.cells,
-            ),
-            ground=kept.ground,
-        )
-
     def _begin(
-        self, slide: _OpenSlide, accession: str | None, *, kept_map: Mapping[str, bytes] | None = None
+        self, slide: OpenSlide, accession: str | None, *, kept_map: Mapping[str, bytes] | None = None
     ) -> None:
         self._slide = slide
         self.accession = accession
@@ -338,7 +292,8 @@ class SlideDesk:
     def _take_up(self, kept: KeptSlide) -> bool:
         of_here = kept.head.bundle == self._bundle
         if (sum(kept.tally.objects.values()) and not of_here) or not kept.whole:
-            self._close(self._slide_of(kept), "damaged" if of_here else "bundle_changed")
+            ending: Ending = "damaged" if of_here else "bundle_changed"
+            self._close(OpenSlide.of(kept, rules=self._rules), ending)
             why = "a part of it was lost with a damaged outbox" if of_here else "another bundle counts now"
             self._note(
                 f"The slide {kept.head.slide}, which was open, is closed with "
@@ -352,31 +307,31 @@ class SlideDesk:
             target_cells=kept.head.target_cells,
         )
         head = here.model_copy(update={"paused": kept.head.paused, "resumed": kept.head.resumed + 1})
-        slide = self._slide_of(replace(kept, head=head))
+        slide = OpenSlide.of(replace(kept, head=head), rules=self._rules)
         self._state = self._journal.state(slide.state_at, keep=values_of_head(head))
         self._begin(slide, None, kept_map=kept.slide_map)
         _log.info("slide %s goes on with %d fields", head.slide, kept.tally.fields)
         return True
 
-    def _write_head(self, slide: _OpenSlide, change: Mapping[str, object]) -> None:
+    def _write_head(self, slide: OpenSlide, change: Mapping[str, object]) -> None:
         head = slide.head.model_copy(update=change)
         changed = replace(slide, head=head)
         self._state = self._journal.state(changed.state_at, keep=values_of_head(head))
         self._slide = changed
         self.notice = ""
 
-    def _take(self, slide: _OpenSlide, step: Step, key: Key) -> None:
+    def _take(self, slide: OpenSlide, step: Step, key: Key) -> None:
         slide.session.take(step)
         self._state = slide.state_at(self.stamp(key))
 
-    def _close(self, slide: _OpenSlide, ending: Ending) -> None:
+    def _close(self, slide: OpenSlide, ending: Ending) -> None:
         self._state = self._journal.state(
             lambda stamp: slide.state_at(stamp, ending=ending), keep=dict.fromkeys(self._journal.kept())
         )
         self._slide = None
         self.notice = ""
 
-    def _record_summary(self, slide: _OpenSlide) -> None:
+    def _record_summary(self, slide: OpenSlide) -> None:
         """Record the open slide's state; where that fails, the fields that it sums up are safe already."""
         try:
             self._state = self._journal.state(slide.state_at)

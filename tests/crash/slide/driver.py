@@ -33,7 +33,8 @@ from edge.contract.records import (
     SlideRecord,
 )
 from edge.contract.taxonomy import ARTEFACT, ObjectKind
-from edge.daemon.slide_desk import CountRules, SlideDesk
+from edge.daemon.open_slide import CountRules
+from edge.daemon.slide_desk import SlideDesk
 from edge.daemon.slide_journal import CountedCell, OnMap, Origin
 from edge.frame import Frame
 from edge.outbox.store import Outbox

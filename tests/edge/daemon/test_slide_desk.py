@@ -12,7 +12,8 @@ from edge.analysis.stop_rule import StopRule
 from edge.contract.message import Key
 from edge.contract.records import CameraState, CoveredGround, FieldRecord, SlideRecord
 from edge.contract.taxonomy import ARTEFACT, UNCLASSIFIED, ObjectKind
-from edge.daemon.slide_desk import NO_SLIDE, SLIDE_PAUSED, CountRules, SlideDesk, SlideError
+from edge.daemon.open_slide import CountRules
+from edge.daemon.slide_desk import NO_SLIDE, SLIDE_PAUSED, SlideDesk, SlideError
 from edge.daemon.slide_journal import CountedCell, OnMap, Origin
 from edge.errors import StorageError
 from edge.frame import Frame
