@@ -17,7 +17,8 @@ from edge.contract.records import DURABLE_RECORD, UpdateRecord
 from edge.contract.taxonomy import ObjectKind
 from edge.daemon.problems import Problems
 from edge.daemon.shadow import Shadow
-from edge.daemon.slide_desk import Origin, SlideDesk
+from edge.daemon.slide_desk import SlideDesk
+from edge.daemon.slide_journal import Origin
 from edge.daemon.updates import RecordedReports, Updates
 from edge.errors import EngineError
 from edge.filesystem import Disk

@@ -11,7 +11,8 @@ import pytest
 from edge.analysis.cells import Cell
 from edge.analysis.gates import Accepted
 from edge.contract.taxonomy import ObjectKind
-from edge.daemon.slide_desk import Origin, SlideDesk
+from edge.daemon.slide_desk import SlideDesk
+from edge.daemon.slide_journal import Origin
 from edge.errors import StorageError
 from edge.frame import Frame
 from edge.outbox.store import Outbox
