@@ -54,6 +54,11 @@ schemas: $(TEST_DONE) ## write the JSON Schemas of everything that crosses a wal
 benchmarks: $(TEST_DONE) ## print the tables of figures
 	$(BIN)/python benchmarks/station.py
 	$(BIN)/python benchmarks/camera.py
+	$(BIN)/python benchmarks/calibration.py
+	$(BIN)/python benchmarks/gates.py --every 3
+	$(BIN)/python benchmarks/slide_map.py
+	$(BIN)/python benchmarks/slide_session.py
+	$(BIN)/python -m benchmarks.outbox
 	$(BIN)/python -m benchmarks.update
 	$(BIN)/python benchmarks/tensorrt.py
 	$(BIN)/python benchmarks/detector.py --data $(DATA)
