@@ -131,8 +131,6 @@ class Updates:
 
     def tick(self) -> None:
         """What is to be done about once a second."""
-        if self._monotonic_s() >= self._next_look_s:
-            self.look()
         if self._ticks % _LOOK_EVERY_TICKS == 0:
             try:
                 self._follow()
@@ -141,6 +139,9 @@ class Updates:
             except (BundleError, StorageError, JournalError) as error:
                 self._problems.raise_(UPDATES, str(error))
         self._ticks += 1
+        # Only now: a look has the journal to itself, and would find it taken by what stands above.
+        if self._monotonic_s() >= self._next_look_s and not self.restart:
+            self.look()
 
     def look(self) -> None:
         """Look for a newer bundle now, unless that is being done."""
