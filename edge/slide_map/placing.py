@@ -21,6 +21,10 @@ _TELLING_OVERLAP: Final = 0.25
 
 _GUESS_WITHIN: Final = 0.2
 _VOTE_WITHIN: Final = 0.05
+_SURE_AGREEING: Final = 5
+"""Landmarks that agree on ground of another island, where the place is known: more than do by chance, for
+each question costs a registration, and the next field asks again."""
+
 _UNSEEN: Final = 0.02
 """Weight of a link that no picture tells, against the overlap's share for one that it does."""
 
@@ -124,7 +128,7 @@ class Placer:
         found: dict[int, Link] = {}
         for candidate in candidates:
             other = self._atlas.spot(candidate.field).island
-            if other != island and other not in found:
+            if other != island and other not in found and candidate.agreeing >= _SURE_AGREEING:
                 link = self._confirm(view, candidate)
                 if link is not None:
                     found[other] = link

@@ -69,6 +69,9 @@ class Recognition:
         shifts = self._points[tables, landmarks.words].astype(np.float32) - landmarks.points[:, None, None, :]
         points = np.arange(count)[:, None, None].repeat(WORDS, axis=1).repeat(_SLOTS, axis=2)
         hit = fields != _NOBODY
+        # Most fields share a word or two by chance: they need no votes.
+        named, which, counts = np.unique(fields[hit], return_inverse=True, return_counts=True)
+        hit[hit] = (counts >= _FEWEST_AGREEING)[which] if len(named) else False
         found: list[Candidate] = []
         for field, shift, agreeing in _agreements(fields[hit], shifts[hit], points[hit]):
             if agreeing < _FEWEST_AGREEING or len(found) == _MOST_CANDIDATES:
