@@ -59,6 +59,7 @@ benchmarks: $(TEST_DONE) ## print the tables of figures
 	$(BIN)/python benchmarks/slide_map.py
 	$(BIN)/python benchmarks/slide_session.py
 	$(BIN)/python -m benchmarks.outbox
+	$(BIN)/python -m benchmarks.reliability
 	$(BIN)/python -m benchmarks.update
 	$(BIN)/python benchmarks/tensorrt.py
 	$(BIN)/python benchmarks/detector.py --data $(DATA)
