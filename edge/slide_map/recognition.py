@@ -29,8 +29,6 @@ _OFFSETS: Final = np.array([(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.5, 0.5)], dty
 _SQUARES: Final = 128
 _MOST_POINTS: Final = 256
 
-_NOBODY: Final = -1
-
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
@@ -65,15 +63,18 @@ class Recognition:
         if not count:
             return ()
         tables = np.arange(WORDS)[None, :].repeat(count, axis=0)
-        fields = self._fields[tables, landmarks.words].astype(np.int64) - 1
-        shifts = self._points[tables, landmarks.words].astype(np.float32) - landmarks.points[:, None, None, :]
-        points = np.arange(count)[:, None, None].repeat(WORDS, axis=1).repeat(_SLOTS, axis=2)
-        hit = fields != _NOBODY
+        fields = self._fields[tables, landmarks.words]
+        hits = np.argwhere(fields > 0)
         # Most fields share a word or two by chance: they need no votes.
-        named, which, counts = np.unique(fields[hit], return_inverse=True, return_counts=True)
-        hit[hit] = (counts >= _FEWEST_AGREEING)[which] if len(named) else False
+        _, which, counts = np.unique(fields[tuple(hits.T)], return_inverse=True, return_counts=True)
+        points, words, slots = hits[counts[which] >= _FEWEST_AGREEING].T
+        if not len(points):
+            return ()
+        places = self._points[words, landmarks.words[points, words], slots].astype(np.float32)
+        shifts = places - landmarks.points[points]
+        known_as = fields[points, words, slots].astype(np.int64) - 1
         found: list[Candidate] = []
-        for field, shift, agreeing in _agreements(fields[hit], shifts[hit], points[hit]):
+        for field, shift, agreeing in _agreements(known_as, shifts, points):
             if agreeing < _FEWEST_AGREEING or len(found) == _MOST_CANDIDATES:
                 break
             if known(field):
