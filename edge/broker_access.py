@@ -23,7 +23,11 @@ def read_password(file: Path | None) -> str | None:
 
 
 def tls_context(
-    *, ca_file: Path | None, certificate_file: Path | None, key_file: Path | None, crl_file: Path | None = None
+    *,
+    ca_file: Path | None,
+    certificate_file: Path | None,
+    key_file: Path | None,
+    crl_file: Path | None = None,
 ) -> ssl.SSLContext:
     """TLS 1.2 or newer; the broker's name is checked against its certificate.
 

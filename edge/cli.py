@@ -12,19 +12,19 @@ from typing import Annotated, TextIO
 import typer
 
 from edge.bundle import open_bundle, starter_bundle
-from edge.calibrate_cli import app as calibrate_commands
 from edge.command_line import run_app
+from edge.commands.calibrate import app as calibrate_commands
+from edge.commands.slide import app as slide_commands
+from edge.commands.update import app as update_commands
 from edge.config import load_config
 from edge.demo import DemoOptions, run_demo
-from edge.doctor import PARTS, examine
+from edge.doctor.examination import PARTS, examine
+from edge.doctor.finding import Grade
 from edge.errors import ConfigError, ImageError, LeukoscopeError
-from edge.finding import Grade
 from edge.logs import LogFormat, set_up_logging
 from edge.networks import open_networks
 from edge.offline import JsonLine, analyze_images, classify_images, write_lines
 from edge.running import run_station
-from edge.slide_cli import app as slide_commands
-from edge.update_cli import app as update_commands
 from edge.validate import app as validate_commands
 
 _NOT_FOR_DIAGNOSIS = "Leukoscope helps a morphologist look. It is not for diagnosis."

@@ -15,12 +15,12 @@ import typer
 from edge.bundle import open_bundle, starter_bundle
 from edge.command_line import run_app
 from edge.config import StationConfig, load_config
-from edge.doctor import examine
+from edge.doctor.examination import examine
+from edge.doctor.finding import Finding, Grade
 from edge.engine.engine_cache import EngineCache
 from edge.engine.gpu import find_gpu
 from edge.engine.runtimes import OnnxRuntimes, TensorRtRuntime
 from edge.errors import StorageError
-from edge.finding import Finding, Grade
 from edge.validation import machine as probes
 from edge.validation.camera import camera
 from edge.validation.disk import fsync

@@ -6,7 +6,7 @@ from typing import Final
 
 from edge.calibration.calibration import SHOWN_DIGITS
 from edge.calibration.store import CalibrationStore
-from edge.finding import Finding, Grade
+from edge.doctor.finding import Finding, Grade
 
 PART: Final = "calibration"
 

@@ -31,6 +31,7 @@ from edge.update.updater import Outcome, Updater
 _log = logging.getLogger(__name__)
 
 UPDATES: Final = "updates"
+_BUSY_S: Final = 60.0
 _LOOK_EVERY_TICKS: Final = 5
 """The journal is read so often; what it says changes by the minute."""
 
@@ -230,6 +231,8 @@ class Updates:
         try:
             outcome = self._updater.run_once(cancelled=stopped)
         except UpdateBusyError:
+            # A command is at work on them; what it does not look for is not to wait until the next round.
+            self._next_look_s = self._monotonic_s() + min(self._every_s, _BUSY_S)
             return
         except (LeukoscopeError, JournalError) as error:
             self._problems.raise_(UPDATES, str(error))

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
 import apsw
-from typing_extensions import Self
 
 from edge.errors import StorageError
 from edge.outbox.command_log import COMMAND_SCHEMA
 from edge.outbox.kept_values import KEPT_SCHEMA, KeptValues
 from edge.outbox.retention import DISCARD_BYTES
+from edge.process_lock import HeldElsewhereError, held, take_lock
 
 APPLICATION_ID: Final = 0x4C4B4F58  # "LKOX"
 SCHEMA_VERSION: Final = 2
@@ -168,37 +166,16 @@ def _bring_from_1(connection: apsw.Connection) -> None:
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
-class ProcessLock:
-    """Keeps a second process from the same outbox; the system frees it even when this one is killed."""
+def hold(path: Path) -> AbstractContextManager[None]:
+    """Keep a second process from the outbox ``path`` until the end of a block.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor: int | None = None
-
-    def __enter__(self) -> Self:
-        """Take the lock. Raises StorageError naming the process that has it."""
-        with storage_faults(self._path):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
-            os.close(descriptor)
-            raise StorageError(
-                f"The outbox is held by another process ({holder}): {self._path.with_suffix('')}.",
-                remedy="Stop the other station, or give this one an outbox of its own.",
-            ) from error
-        self._descriptor = descriptor
-        with storage_faults(self._path):
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Give it back."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+    Raises StorageError, naming the process that has it, or where the disk does not serve.
+    """
+    try:
+        with storage_faults(path):
+            return held(take_lock(path.with_name(path.name + ".lock")))
+    except HeldElsewhereError as error:
+        raise StorageError(
+            f"The outbox is held by another process ({error.holder}): {path}.",
+            remedy="Stop the other station, or give this one an outbox of its own.",
+        ) from error

@@ -22,7 +22,7 @@ from typing_extensions import Self
 from edge.contract.message import MAX_RECORD_BYTES, Key
 from edge.contract.records import DiscardRecord, DurableRecord
 from edge.errors import StorageError
-from edge.outbox.database import LARGEST_NUMBER, ProcessLock
+from edge.outbox.database import LARGEST_NUMBER, hold
 from edge.outbox.discard import Row, unreadable_row
 from edge.outbox.file import OutboxFile
 from edge.outbox.kept_values import check_values
@@ -98,7 +98,7 @@ class Outbox:
         the disk does not serve. A damaged file is no error: see ``report``.
         """
         with ExitStack() as stack:
-            stack.enter_context(ProcessLock(self._path.with_name(self._path.name + ".lock")))
+            stack.enter_context(hold(self._path))
             stack.callback(self._file.close)
             self._opened_at_s = self._monotonic_s()
             self._file.open()

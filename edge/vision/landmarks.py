@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.vision.reduction import COARSE_WIDTH_PX, Grey
+from edge.vision.reduction import COARSE_WIDTH_PX, Grey, at_width
 
 WORDS: Final = 5
 WORD_BITS: Final = 17
@@ -40,7 +40,7 @@ class Landmarks:
 def landmarks_of(green: Grey) -> Landmarks:
     """The landmarks of a picture of any size, found at 160 px of width; none where it is blank."""
     height_px, width_px = green.shape
-    size = (COARSE_WIDTH_PX, max(2, round(height_px * COARSE_WIDTH_PX / width_px)))
+    size = at_width(width_px, height_px, COARSE_WIDTH_PX)
     smooth = cv2.GaussianBlur(cv2.resize(green, size, interpolation=cv2.INTER_AREA), (0, 0), 1.0)
     even = cv2.normalize(smooth, np.empty_like(smooth), 0, 255, cv2.NORM_MINMAX)
     orb = _orb()

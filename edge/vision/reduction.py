@@ -16,6 +16,7 @@ Grey = NDArray[np.uint8]
 
 FINE_WIDTH_PX: Final = 320
 COARSE_WIDTH_PX: Final = 160
+_TALLEST: Final = 4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,6 +55,15 @@ def reduce_frame(pixels: Pixels) -> Reduction:
 def _size(width_px: int, height_px: int, wanted_px: int) -> tuple[int, int]:
     width = min(width_px, wanted_px)
     return width, max(1, round(height_px * width / width_px))
+
+
+def at_width(width_px: int, height_px: int, wanted_px: int) -> tuple[int, int]:
+    """Width and height of a picture brought to ``wanted_px`` of width.
+
+    One of no camera's proportions, a line of pixels say, is squeezed to four widths of height: work on it
+    would take minutes otherwise.
+    """
+    return wanted_px, min(_TALLEST * wanted_px, max(2, round(height_px * wanted_px / width_px)))
 
 
 def _shrunk(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.vision.reduction import Grey
+from edge.vision.reduction import Grey, at_width
 
 _WIDTH_PX: Final = 104
 _ILLUMINATION_PX: Final = 25
@@ -79,7 +79,7 @@ class Registration:
 def thumbnail_of(green: Grey) -> Grey:
     """``green`` reduced to 104 px of width: all that registration ever looks at, in 8 KB."""
     height_px, width_px = green.shape
-    size = (_WIDTH_PX, max(2, round(height_px * _WIDTH_PX / width_px)))
+    size = at_width(width_px, height_px, _WIDTH_PX)
     return np.asarray(cv2.resize(green, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from edge.camera.virtual_slide import draw_field
 from edge.contract.records import DURABLE_RECORD, FieldRecord, SlideRecord
-from edge.doctor import PARTS
+from edge.doctor.examination import PARTS
 from edge.outbox.store import Outbox
 
 FRAMES = 6

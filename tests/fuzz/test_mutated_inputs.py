@@ -98,7 +98,9 @@ def test_mutated_frames_are_pictures_or_refused_and_the_gates_judge_whatever_is_
     assert outcomes.total() - outcomes["refused"] > 0
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (8, 8), (16, 17), (30, 640), (480, 30), (479, 641)])
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (3, 5), (8, 8), (16, 17), (30, 640), (480, 30), (480, 1), (479, 641)]
+)
 def test_frames_of_any_shape_in_any_order_are_judged(shape):
     gates = Gates(GateSettings(min_focus=0.0), still_images=False)
     usual, _ = draw_field(seed=5, width_px=640, height_px=480, um_per_px=0.08)

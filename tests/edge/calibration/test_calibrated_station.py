@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from typer.testing import CliRunner
 
-from edge.calibrate_cli import app
 from edge.calibration.testing import EmptyGlass, Micrometer
 from edge.camera.virtual_slide import draw_field
+from edge.commands.calibrate import app
 from edge.contract.records import DURABLE_RECORD, FieldRecord
 from edge.frame import Pixels
 from edge.outbox.store import Outbox

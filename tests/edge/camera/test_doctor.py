@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge import doctor
 from edge.camera.controls import CameraControls, not_held
 from edge.camera.genicam import GenicamCamera
 from edge.camera.settings import CameraSettings
 from edge.camera.testing import FakeHarvesters
 from edge.config import parse_config
-from edge.doctor import examine
-from edge.finding import Finding, Grade
+from edge.doctor import examination
+from edge.doctor.examination import examine
+from edge.doctor.finding import Finding, Grade
 from edge.frame import Frame
 
 NOW = datetime(2026, 5, 1, tzinfo=timezone.utc)
@@ -65,7 +65,7 @@ def test_a_camera_that_does_not_hold_what_was_asked_is_doubtful(
         producer.touch()
         return GenicamCamera(producer=producer, load=library.load, um_per_px=0.1, controls=settings.controls)
 
-    monkeypatch.setattr(doctor, "bare_camera", made)
+    monkeypatch.setattr(examination, "bare_camera", made)
     library.nodes.ExposureTime._step = 5000
     held = 'kind = "genicam"\ncontrols = { exposure_us = 10000.0 }'
     assert looked(held, tmp_path).grade is Grade.GOOD

@@ -16,9 +16,9 @@ import pytest
 from typer.testing import CliRunner
 
 from edge.bundle import open_bundle
+from edge.commands.update import app
 from edge.contract.records import DURABLE_RECORD, FieldRecord, UpdateRecord
 from edge.outbox.store import Outbox
-from edge.update_cli import app
 from tests.conftest import REPOSITORY
 from tests.export.publishing.workshop import Workshop
 

@@ -7,7 +7,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from edge import host_findings
 from edge.bundle import Bundle, open_bundle, starter_bundle
 from edge.calibration.finding import examine_calibration
 from edge.calibration.store import CalibrationStore
@@ -16,10 +15,11 @@ from edge.camera.hardware_settings import HardwareSettings
 from edge.camera.settings import FolderSettings, bare_camera
 from edge.config import StationConfig
 from edge.contract.manifest import Manifest
+from edge.doctor import host
+from edge.doctor.finding import Finding, Grade
 from edge.engine.golden import check_golden
 from edge.errors import LeukoscopeError
 from edge.filesystem import Disk
-from edge.finding import Finding, Grade
 from edge.health.clock import clock_state
 from edge.networks import open_networks
 from edge.outbox.link import Link
@@ -61,10 +61,10 @@ def examine(
         "broker": lambda: _broker(config),
         "page": lambda: _page(config),
         "metrics": lambda: _metrics(config),
-        "disk": lambda: host_findings.disk(config.state_dir),
-        "rights": lambda: host_findings.permissions(config.state_dir, secrets=_secrets(config)),
-        "clock": lambda: host_findings.clock(now(), state=clock_state()),
-        "watchdog": lambda: host_findings.watchdog(host_findings.unit_properties()),
+        "disk": lambda: host.disk(config.state_dir),
+        "rights": lambda: host.permissions(config.state_dir, secrets=_secrets(config)),
+        "clock": lambda: host.clock(now(), state=clock_state()),
+        "watchdog": lambda: host.watchdog(host.unit_properties()),
     }
     for part in PARTS:
         if part in parts:
@@ -206,7 +206,7 @@ def _page(config: StationConfig) -> Finding:
     page = config.page
     if not page.enabled:
         return Finding(part="page", grade=Grade.GOOD, text="none is served: page.enabled is false.")
-    return host_findings.port(
+    return host.port(
         "page", host=page.host, number=page.port, setting="page.port", station_runs=_runs(config)
     )
 
@@ -215,7 +215,7 @@ def _metrics(config: StationConfig) -> Finding:
     metrics = config.metrics
     if not metrics.enabled:
         return Finding(part="metrics", grade=Grade.GOOD, text="none are served: metrics.enabled is false.")
-    return host_findings.port(
+    return host.port(
         "metrics", host=metrics.host, number=metrics.port, setting="metrics.port", station_runs=_runs(config)
     )
 

@@ -15,16 +15,16 @@ from datetime import datetime, timezone
 
 import pytest
 
-from edge import host_findings
 from edge.broker import Mosquitto, find_mosquitto
 from edge.bundle import starter_bundle
 from edge.calibration.calibration import Calibration
 from edge.calibration.store import CalibrationStore
 from edge.config import parse_config
-from edge.doctor import PARTS, examine
+from edge.doctor import host
+from edge.doctor.examination import PARTS, examine
+from edge.doctor.finding import Grade
 from edge.errors import StorageError
 from edge.filesystem import Disk
-from edge.finding import Grade
 from edge.outbox.store import Outbox
 from tests.edge.bundles import write_bundle
 from tests.edge.outbox.authority import Authority
@@ -118,7 +118,7 @@ def test_a_disk_that_takes_nothing(look, tmp_path, monkeypatch, code, remedy):
     def refuse(**_options):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(host_findings, "NamedTemporaryFile", refuse)
+    monkeypatch.setattr(host, "NamedTemporaryFile", refuse)
     explains(look("disk"), Grade.BAD, str(tmp_path / "var"), os.strerror(code), remedy)
 
 
@@ -142,14 +142,14 @@ def test_a_real_disk_that_is_full_or_read_only(look, tmp_path, options, words):
 
 
 def test_a_disk_that_is_nearly_full(tmp_path):
-    finding = host_findings.disk(tmp_path, free_bytes=lambda _place: 10**9)
+    finding = host.disk(tmp_path, free_bytes=lambda _place: 10**9)
     explains(finding, Grade.DOUBTFUL, "0.9 GiB free", "Free some space")
 
 
 def test_a_state_directory_that_is_a_file(tmp_path):
     (tmp_path / "var").write_text("")
     with pytest.raises(StorageError, match="cannot be written"):
-        host_findings.disk(tmp_path / "var")
+        host.disk(tmp_path / "var")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
@@ -178,9 +178,9 @@ def test_a_clock_that_cannot_be_right(look):
 
 
 def test_a_clock_that_nobody_holds():
-    explains(host_findings.clock(NOW, state="unsynchronised"), Grade.DOUBTFUL, "not synchronised", "NTP")
-    explains(host_findings.clock(NOW, state="unknown"), Grade.DOUBTFUL, "timedatectl")
-    assert host_findings.clock(NOW, state="synchronised").grade is Grade.GOOD
+    explains(host.clock(NOW, state="unsynchronised"), Grade.DOUBTFUL, "not synchronised", "NTP")
+    explains(host.clock(NOW, state="unknown"), Grade.DOUBTFUL, "timedatectl")
+    assert host.clock(NOW, state="synchronised").grade is Grade.GOOD
 
 
 def test_a_bundle_that_was_damaged(look, tmp_path):
@@ -233,7 +233,7 @@ AS_SHIPPED = {
 
 
 def test_the_unit_as_it_is_shipped_is_good():
-    assert host_findings.watchdog(AS_SHIPPED).grade is Grade.GOOD
+    assert host.watchdog(AS_SHIPPED).grade is Grade.GOOD
 
 
 @pytest.mark.parametrize(
@@ -248,12 +248,12 @@ def test_the_unit_as_it_is_shipped_is_good():
     ],
 )
 def test_a_watchdog_that_was_misconfigured(change, words):
-    explains(host_findings.watchdog(AS_SHIPPED | change), Grade.BAD, words, "systemctl revert")
+    explains(host.watchdog(AS_SHIPPED | change), Grade.BAD, words, "systemctl revert")
 
 
 def test_a_station_that_systemd_does_not_know():
-    explains(host_findings.watchdog({"LoadState": "not-found"}), Grade.DOUBTFUL, "install.sh")
-    explains(host_findings.watchdog(None), Grade.DOUBTFUL, "install.sh")
+    explains(host.watchdog({"LoadState": "not-found"}), Grade.DOUBTFUL, "install.sh")
+    explains(host.watchdog(None), Grade.DOUBTFUL, "install.sh")
 
 
 def test_systemd_is_asked_for_the_stations_unit(tmp_path, monkeypatch):
@@ -264,10 +264,10 @@ def test_systemd_is_asked_for_the_stations_unit(tmp_path, monkeypatch):
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    properties = host_findings.unit_properties()
+    properties = host.unit_properties()
     assert properties is not None
     assert properties["Type"] == "exec"
-    assert host_findings.seconds(properties["WatchdogUSec"]) == 90.0
+    assert host.seconds(properties["WatchdogUSec"]) == 90.0
 
 
 def test_a_part_that_is_none_is_refused(tmp_path):

@@ -6,8 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from edge.cli import app
+from edge.commands.slide import SlideOrderError
 from edge.errors import ConfigError, PageError, StorageError
-from edge.slide_cli import SlideOrderError
 from edge.slide_identity import pseudonym, read_key
 from edge.web.server import PageServer
 from edge.web.testing import FakeStation

@@ -16,8 +16,8 @@ from tempfile import NamedTemporaryFile
 from typing import Final
 
 from edge.contract.message import ClockState
+from edge.doctor.finding import Finding, Grade
 from edge.errors import StorageError
-from edge.finding import Finding, Grade
 from edge.validation.machine import ask_program
 
 UNIT: Final = "leukoscope-station.service"

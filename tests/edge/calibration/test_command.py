@@ -12,11 +12,11 @@ import pytest
 from typer.testing import CliRunner, Result
 from typing_extensions import Self
 
-from edge import calibrate_cli
-from edge.calibrate_cli import app
 from edge.calibration.focus_reference import FocusReference
 from edge.calibration.store import CalibrationStore
 from edge.calibration.testing import EmptyGlass, Micrometer
+from edge.commands import calibrate as command
+from edge.commands.calibrate import app
 from edge.errors import CalibrationError, ConfigError, ImageError, LeukoscopeError
 from edge.filesystem import Disk
 from edge.frame import Frame, Pixels
@@ -172,7 +172,7 @@ def test_a_damaged_calibration_is_told_and_replaced(config: Path, tmp_path: Path
 
 def live(monkeypatch: pytest.MonkeyPatch, pictures: list[Pixels]) -> LiveCamera:
     camera = LiveCamera(pictures)
-    monkeypatch.setattr(calibrate_cli, "bare_camera", lambda _settings: camera)
+    monkeypatch.setattr(command, "bare_camera", lambda _settings: camera)
     return camera
 
 
@@ -214,6 +214,6 @@ def test_the_focus_is_measured_on_corrected_pictures(
         return FocusReference(sharpness=0.6, blurred=0.1, pictures=len(seen))
 
     live(monkeypatch, [LAMP.render(9)])
-    monkeypatch.setattr(calibrate_cli, "measure_focus_reference", measured)
+    monkeypatch.setattr(command, "measure_focus_reference", measured)
     assert calibrate(config, "focus", "--seconds", "1").exit_code == 0
     assert max(seen) < 2, "the lamp's colour was taken out first"

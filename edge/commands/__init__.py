@@ -1,0 +1,1 @@
+"""The station's commands that have several of their own, a file each."""
