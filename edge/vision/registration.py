@@ -43,14 +43,31 @@ Floats = NDArray[np.float32]
 class Plate:
     """A picture prepared for registration, so that each is transformed once and compared often.
 
-    ``sums`` and ``squares`` hold, for every shift of another plate against this one, the sum of this one's
-    values and of their squares over the overlap.
+    ``sums``, ``means`` and ``spreads`` hold, for every shift of another plate against this one, the sum of
+    this one's values over the overlap, their mean, and the sum of their squared distances from it.
     """
 
     values: Floats
     spectrum: NDArray[np.complex64]
     sums: Floats
-    squares: Floats
+    means: Floats
+    spreads: Floats
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Overlaps:
+    """What every pair of plates of one size has in common, for every shift.
+
+    ``floors`` bounds the product of both spreads from below: plates have unit variance, and where an overlap
+    has far less, both are blank there and only noise agrees. ``weights`` are the roots of the shares, for a
+    small overlap agrees more easily by chance, as the root of what it holds; ``small`` where it is too small.
+    """
+
+    areas: Floats
+    shares: Floats
+    floors: Floats
+    weights: Floats
+    small: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,11 +107,14 @@ def plate_of(green: Grey) -> Plate:
     density -= cv2.blur(density, (_ILLUMINATION_PX, _ILLUMINATION_PX))
     values = cv2.GaussianBlur(density, (0, 0), 0.8)
     values = (values / max(float(values.std()), 1e-3)).astype(np.float32)
+    sums = _sums_over_overlap(values)
+    means = sums / _overlaps(*values.shape).areas
     return Plate(
         values=values,
         spectrum=np.fft.rfft2(values, _padded(values.shape)).astype(np.complex64, copy=False),
-        sums=_sums_over_overlap(values),
-        squares=_sums_over_overlap(values * values),
+        sums=sums,
+        means=means,
+        spreads=_sums_over_overlap(values * values) - sums * means,
     )
 
 
@@ -110,31 +130,35 @@ def register(
     if earlier.values.shape != later.values.shape:
         return None
     rows, columns = earlier.values.shape
-    area = _overlap_area(rows, columns)
-    products = np.fft.irfft2(earlier.spectrum * np.conj(later.spectrum), _padded((rows, columns)))
-    products = np.roll(products, (rows - 1, columns - 1), (0, 1))[: 2 * rows - 1, : 2 * columns - 1]
-    # Seen from the later picture the same overlap belongs to the opposite shift.
-    sums, squares = later.sums[::-1, ::-1], later.squares[::-1, ::-1]
-    covariance = products - earlier.sums * sums / area
-    spread = (earlier.squares - earlier.sums**2 / area) * (squares - sums**2 / area)
-    # Plates have unit variance; where an overlap has far less, both are blank there and only noise agrees.
-    correlation = covariance / np.sqrt(np.maximum(spread, (_BLANK * area) ** 2))
-    share = area / (rows * columns)
-    # A small overlap agrees more easily by chance, as the root of what it holds.
-    evidence = np.where(share >= _SMALLEST_OVERLAP, correlation * np.sqrt(share), -1.0)
+    overlaps = _overlaps(rows, columns)
     top, bottom, left, right = 0, 2 * rows - 1, 0, 2 * columns - 1
     if near is not None:
         top, bottom = _window(near[1], within, rows)
         left, right = _window(near[0], within, columns)
-        if top >= bottom or left >= right or evidence[top:bottom, left:right].max() < 0:
+        if top >= bottom or left >= right:
             return None
-    best = int(evidence[top:bottom, left:right].argmax())
-    row, column = top + best // (right - left), left + best % (right - left)
-    across = column + _peak_between(evidence[row, max(0, column - 1) : column + 2])
-    down = row + _peak_between(evidence[max(0, row - 1) : row + 2, column])
+    # With a border of one, between whose values and the peak's the parabola is laid.
+    down, across = slice(max(0, top - 1), bottom + 1), slice(max(0, left - 1), right + 1)
+    part = down, across
+    products = np.fft.irfft2(earlier.spectrum * np.conj(later.spectrum), _padded((rows, columns)))
+    products = np.roll(products, (rows - 1, columns - 1), (0, 1))[: 2 * rows - 1, : 2 * columns - 1][part]
+    # Seen from the later picture the same overlap belongs to the opposite shift.
+    covariance = products - earlier.means[part] * later.sums[::-1, ::-1][part]
+    scale = np.maximum(earlier.spreads[part] * later.spreads[::-1, ::-1][part], overlaps.floors[part])
+    correlation = covariance / np.sqrt(scale, out=scale)
+    evidence = correlation * overlaps.weights[part]
+    evidence[overlaps.small[part]] = -1.0
+    inner = evidence[top - down.start : bottom - down.start, left - across.start : right - across.start]
+    best = int(inner.argmax())
+    if near is not None and inner.flat[best] < 0:
+        return None
+    row = top - down.start + best // inner.shape[1]
+    column = left - across.start + best % inner.shape[1]
+    x = across.start + column + _peak_between(evidence[row, max(0, column - 1) : column + 2])
+    y = down.start + row + _peak_between(evidence[max(0, row - 1) : row + 2, column])
     return Registration(
-        shift=((across - (columns - 1)) / columns, (down - (rows - 1)) / rows),
-        overlap_share=float(share[row, column]),
+        shift=((x - (columns - 1)) / columns, (y - (rows - 1)) / rows),
+        overlap_share=float(overlaps.shares[part][row, column]),
         correlation=float(correlation[row, column]),
     )
 
@@ -173,7 +197,15 @@ def _sums_over_overlap(values: Floats) -> Floats:
 
 
 @lru_cache(maxsize=4)
-def _overlap_area(rows: int, columns: int) -> Floats:
+def _overlaps(rows: int, columns: int) -> _Overlaps:
     down = rows - np.abs(np.arange(1 - rows, rows, dtype=np.float32))
     across = columns - np.abs(np.arange(1 - columns, columns, dtype=np.float32))
-    return np.outer(down, across)
+    areas: Floats = np.outer(down, across)
+    shares = areas / np.float32(rows * columns)
+    return _Overlaps(
+        areas=areas,
+        shares=shares,
+        floors=(np.float32(_BLANK) * areas) ** 2,
+        weights=np.sqrt(shares),
+        small=shares < _SMALLEST_OVERLAP,
+    )
