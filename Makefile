@@ -62,6 +62,7 @@ benchmarks: $(TEST_DONE) ## print the tables of figures
 	$(BIN)/python -m benchmarks.reliability
 	$(BIN)/python -m benchmarks.update
 	$(BIN)/python benchmarks/tensorrt.py
+	$(BIN)/python benchmarks/bundle.py $(STARTER) --frames $(DATA)/bccd/JPEGImages
 	$(BIN)/python benchmarks/detector.py --data $(DATA)
 	$(BIN)/python benchmarks/classifier.py --data $(DATA) $(RUNS)/classifier-folds
 	$(BIN)/python benchmarks/training.py --data $(DATA)
