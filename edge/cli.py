@@ -14,6 +14,7 @@ import typer
 from edge.bundle import open_bundle, starter_bundle
 from edge.command_line import run_app
 from edge.commands.calibrate import app as calibrate_commands
+from edge.commands.options import ConfigOption
 from edge.commands.slide import app as slide_commands
 from edge.commands.update import app as update_commands
 from edge.config import load_config
@@ -41,9 +42,6 @@ app.add_typer(calibrate_commands)
 app.add_typer(slide_commands)
 app.add_typer(validate_commands, name="validate")
 
-ConfigOption = Annotated[
-    Path, typer.Option("--config", "-c", help="The station's TOML file.", show_default=False)
-]
 BundleOption = Annotated[
     Path | None,
     typer.Option("--bundle", help="The bundle's directory.", show_default="the installed starter bundle"),

@@ -14,6 +14,7 @@ import typer
 
 from edge.bundle import open_bundle, starter_bundle
 from edge.command_line import run_app
+from edge.commands.options import ConfigOption
 from edge.config import StationConfig, load_config
 from edge.doctor.examination import examine
 from edge.doctor.finding import Finding, Grade
@@ -84,9 +85,7 @@ def checklist(
 
 @app.command()
 def run(
-    config: Annotated[
-        Path, typer.Option("--config", "-c", help="The station's TOML file.", show_default=False)
-    ],
+    config: ConfigOption,
     out: Annotated[Path, typer.Option("--out", help="Where the signed report goes.")] = Path(
         "validation.json"
     ),

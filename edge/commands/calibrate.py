@@ -21,6 +21,7 @@ from edge.camera.hardware_settings import ObjectiveName
 from edge.camera.protocol import Camera
 from edge.camera.settings import bare_camera
 from edge.command_line import require_owner
+from edge.commands.options import ConfigOption
 from edge.config import StationConfig, load_config
 from edge.errors import CalibrationError, ConfigError
 from edge.filesystem import Disk
@@ -32,9 +33,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-ConfigOption = Annotated[
-    Path, typer.Option("--config", "-c", help="The station's TOML file.", show_default=False)
-]
 FolderOption = Annotated[
     Path | None,
     typer.Option("--from", help="A folder of pictures by this camera.", show_default="the camera itself"),

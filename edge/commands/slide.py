@@ -11,6 +11,7 @@ import typer
 import urllib3
 
 from edge.command_line import require_owner
+from edge.commands.options import ConfigOption
 from edge.config import load_config
 from edge.errors import ConfigError, LeukoscopeError, PageError
 from edge.slide_identity import pseudonym
@@ -27,9 +28,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-ConfigOption = Annotated[
-    Path, typer.Option("--config", "-c", help="The station's TOML file.", show_default=False)
-]
 PageOption = Annotated[
     str | None,
     typer.Option("--page", help="The running station's page.", show_default="from the configuration"),

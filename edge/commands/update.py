@@ -11,6 +11,7 @@ import typer
 
 from edge.bundle import read_manifest
 from edge.command_line import require_owner
+from edge.commands.options import ConfigOption
 from edge.config import load_config
 from edge.errors import ConfigError, LeukoscopeError, StorageError
 from edge.update.hand_look import HandLook
@@ -26,9 +27,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-ConfigOption = Annotated[
-    Path, typer.Option("--config", "-c", help="The station's TOML file.", show_default=False)
-]
 _NOTHING_DONE: Final = {"nothing", "ready", "on_trial"}
 
 

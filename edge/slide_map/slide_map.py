@@ -28,7 +28,6 @@ from edge.slide_map.keeping import (
     spot_to_bytes,
 )
 from edge.slide_map.placing import Located
-from edge.slide_map.surroundings import Surroundings
 from edge.vision.reduction import Reduction
 from edge.vision.registration import plate_of
 
@@ -241,33 +240,6 @@ class SlideMap:
         """Whether it is known where the camera looks; true for pictures that are not followed."""
         with self._lock:
             return not self._followed or not self._fields or self._chart.tracker.at is not None
-
-    def surroundings(self, *, reach_frames: float = 5.0) -> Surroundings | None:
-        """The counted ground around the camera, or around the last field while tracking is lost.
-
-        None before the first field. What it costs is bounded by the reach.
-        """
-        with self._lock:
-            field = next(reversed(self._fields), None)
-            if field is None:
-                return None
-            lens = self._fields[field].lens
-            tracked = self._chart.tracked_spot(lens)
-            centre = tracked or self._chart.atlas.spot(field)
-            around = self._chart.atlas.within(
-                centre, reach_frames * lens.width_px, reach_frames * lens.height_px
-            )
-            return Surroundings(
-                island=centre.island,
-                tracking=tracked is not None,
-                reach_frames=reach_frames,
-                frame_shape=lens.height_px / lens.width_px,
-                fields=tuple(
-                    (dx_px / lens.width_px, dy_px / lens.height_px)
-                    for each, dx_px, dy_px in around
-                    if each in self._census
-                ),
-            )
 
     def _begin(self) -> None:
         self._slide += 1

@@ -362,25 +362,3 @@ def test_damaged_values_are_told_and_leave_an_empty_map(scope: Microscope, name:
     if name != "field/1":
         with pytest.raises(MapDamagedError):
             SlideMap().begin_slide(without)
-
-
-def test_the_ground_around_the_camera_can_be_shown(scope: Microscope) -> None:
-    assert scope.map.surroundings() is None
-    for x_px, y_px in ((0, 0), (160, 0), (160, 120)):
-        scope.count(x_px, y_px)
-    scope.move([(320, 120)])
-    seen = scope.map.surroundings(reach_frames=3)
-    assert seen is not None
-    assert (seen.island, seen.tracking, seen.frame_shape) == (1, True, 0.75)
-    expected = [(-1.0, -0.5), (-0.5, -0.5), (-0.5, 0.0)]
-    for field, place in zip(sorted(seen.fields), sorted(expected), strict=True):
-        assert field == pytest.approx(place, abs=0.02)
-    drawn = seen.to_svg()
-    assert drawn.count("M") == 3
-    assert '<rect class="camera"' in drawn
-    scope.move([(900, 600)])
-    lost = scope.map.surroundings(reach_frames=3)
-    assert lost is not None
-    assert not lost.tracking
-    assert (0.0, 0.0) in lost.fields, "told from the last field"
-    assert "camera" not in lost.to_svg()
