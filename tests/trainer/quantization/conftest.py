@@ -1,4 +1,4 @@
-"""A recipe's network that learnt to tell three colours, whole and with a fault planted in it."""
+"""A recipe's network that tells three colours, whole and with a fault planted in it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import torch
 from trainer.networks.build import build_network
 from trainer.networks.picture import PictureNetwork
 from trainer.quantization.pictures import LabelledPictures, PictureSubject
+from trainer.quantization.symmetric import LARGEST_CODE
 from trainer.recipes.recipe import Experiment, NetworkRecipe, Recipe, Task, TrainingRecipe
-from trainer.run import RunDirectory
-from trainer.training import train
 
 CLASSES = ("red", "green", "blue")
 SIZE_PX = 16
 BAD_LAYER = "trunk.3"
+BRIGHTNESS = len(CLASSES)
+"""The first convolution's map beside those of the colours."""
 RECIPE = Recipe(
     name="colours",
     title="Three colours",
@@ -45,34 +46,49 @@ def coloured(count: int, *, seed: int, groups: int = 8) -> LabelledPictures:
 def with_an_outlier_channel(network: PictureNetwork, factor: float = 400.0) -> PictureNetwork:
     """The same function with one channel so large that a common scale leaves nothing of the others.
 
-    What the first convolution's ReLU lets through grows in one channel, and the second convolution takes it
-    back by as much.
+    The brightness that the first convolution tells grows; the second convolution takes it back by as much.
     """
     faulty = copy.deepcopy(network)
     first, second = faulty.get_submodule("trunk.0"), faulty.get_submodule(BAD_LAYER)
-    strongest = int(first.weight.flatten(1).norm(dim=1).argmin())
-    first.weight[strongest] *= factor
-    first.bias[strongest] *= factor
-    second.weight[:, strongest] /= factor
+    first.weight[BRIGHTNESS] *= factor
+    first.bias[BRIGHTNESS] *= factor
+    second.weight[:, BRIGHTNESS] /= factor
+    return faulty
+
+
+@torch.no_grad()
+def with_a_useless_large_weight(network: PictureNetwork) -> PictureNetwork:
+    """The same function, but its second convolution multiplies a map that is always dark by a large weight.
+
+    That weight sets the step of the codes of its whole output channel, so that those of use, which are 1,
+    lie just under half a step: rounding makes them 0, and training on lifts them over it within a few steps.
+    """
+    faulty = copy.deepcopy(network)
+    faulty.get_submodule(BAD_LAYER).weight[:, BRIGHTNESS + 1] = 2.002 * LARGEST_CODE
     return faulty
 
 
 @pytest.fixture(scope="session")
-def colour_network(tmp_path_factory: pytest.TempPathFactory) -> PictureNetwork:
-    torch.manual_seed(0)
+def colour_network() -> PictureNetwork:
+    """A network set by hand, so that it and what rounding does to it are the same on every machine.
+
+    Each of its first maps tells one colour, averaged over 3x3 pixels, and one tells the brightness; the
+    second ones what a colour has beyond the brightness; the head sums that up. Other maps tell nothing.
+    """
     network = build_network(RECIPE.network, classes=len(CLASSES), weights=None)
-    pictures, none = coloured(240, seed=0), coloured(0, seed=0)
-    train(
-        network,
-        recipe=RECIPE,
-        pixels=pictures.pixels,
-        labels=pictures.labels,
-        held_out_pixels=none.pixels,
-        held_out_labels=none.labels,
-        run=RunDirectory.begin(tmp_path_factory.mktemp("colours") / "run", {}, resume=False),
-        quiet=True,
-    )
-    return network
+    first, second, head = (network.get_submodule(name) for name in ("trunk.0", BAD_LAYER, "head"))
+    with torch.no_grad():
+        for layer in (first, second, head):
+            layer.weight.zero_()
+            layer.bias.zero_()
+        for colour in range(len(CLASSES)):
+            first.weight[colour, colour] = 1 / 9
+            first.weight[BRIGHTNESS, colour] = 1 / 27
+            second.weight[colour, colour] = 1.0
+            second.weight[colour, BRIGHTNESS] = -1.0
+            head.weight[colour].reshape(second.out_channels, -1)[colour] = 4.0
+        second.bias[: len(CLASSES)] = 1.0  # so that a colour that is missing is told too
+    return network.eval()
 
 
 def subject_of(network: PictureNetwork, *, held_out: int = 240) -> PictureSubject:
