@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edge.analysis.cells import Cell
 from edge.contract.message import BoxPx
 from edge.contract.taxonomy import ObjectKind
+from edge.slide_map.atlas import Point
 from edge.slide_map.typical_size import TypicalSize
 
 _EDGE_PX: Final = 2.0
@@ -60,6 +61,7 @@ class _View:
     field: int
     focus: float
     cut: bool
+    at_px: Point
 
     def is_bettered_by(self, focus: float, *, cut: bool) -> bool:
         """A whole view is better than a cut one; else a clearly sharper one."""
@@ -112,6 +114,14 @@ class Census:
     def focus(self, field: int) -> float:
         """How sharp a counted field is."""
         return self._focus[field]
+
+    def middle(self, number: int) -> tuple[int, Point] | None:
+        """The field of a counted white cell's best view, and the middle as seen from its corner."""
+        views = self._views.get(self._now(number))
+        if not views:
+            return None
+        best = _best(views)
+        return best.field, best.at_px
 
     def admit(
         self,
@@ -205,7 +215,7 @@ class Census:
             if not mark["cut"]:
                 self.white_size.add(float(mark["size_px"]))
             if mark["reported"]:
-                view = _View(field=field, focus=focus, cut=bool(mark["cut"]))
+                view = _View(field=field, focus=focus, cut=bool(mark["cut"]), at_px=_at(mark))
                 self._views.setdefault(self._now(number), []).append(view)
 
     def _mark_white(self, field: int, mark: Marks, partner: np.void | None, focus: float, cell: Cell) -> None:
@@ -222,7 +232,8 @@ class Census:
         views = self._views.get(number)
         if not views or _best(views).is_bettered_by(focus, cut=cut):
             mark["reported"] = True
-            self._views.setdefault(number, []).append(_View(field=field, focus=focus, cut=cut))
+            view = _View(field=field, focus=focus, cut=cut, at_px=_at(mark[0]))
+            self._views.setdefault(number, []).append(view)
 
     def _now(self, number: int) -> int:
         """The number under which a cell is known today."""
@@ -303,6 +314,10 @@ def _pairs(marks: Marks, known: Marks) -> dict[int, int]:
         pairs[row] = column
         taken.add(partner)
     return pairs
+
+
+def _at(mark: np.void) -> Point:
+    return float(mark["x_px"]), float(mark["y_px"])
 
 
 def _best(views: Sequence[_View]) -> _View:

@@ -28,6 +28,7 @@ from edge.slide_map.keeping import (
     spot_to_bytes,
 )
 from edge.slide_map.placing import Located
+from edge.slide_map.sketch import Sketcher
 from edge.vision.reduction import Reduction
 from edge.vision.registration import plate_of
 
@@ -108,6 +109,7 @@ class SlideMap:
                 self._begin()
                 self._census.number_from(beyond_all_numbers(kept))
                 raise
+            self.shown = self._sketcher.shown()
 
     def follow(self, reduction: Reduction) -> None:
         """A frame that is no field, such as one in motion: it tells where the camera goes."""
@@ -115,6 +117,7 @@ class SlideMap:
             plate = plate_of(reduction.fine_green)
             with self._lock:
                 self._chart.tracker.follow(plate)
+                self.shown = self._sketcher.shown()
 
     def look(self, frame: Frame, reduction: Reduction, *, focus: float) -> Sighting:
         """Where a frame lies that could be a field, and how much of it is covered; nothing is counted."""
@@ -123,6 +126,7 @@ class SlideMap:
             if self._followed:
                 self._chart.tracker.follow(sight.view.plate)
             located, covered = self._locate(sight, focus)
+            self.shown = self._sketcher.shown()
             return Sighting(
                 sight=sight,
                 focus=focus,
@@ -156,6 +160,7 @@ class SlideMap:
                 marks=np.zeros(0, dtype=MARK),
             )
             self._note(charted)
+            self.shown = self._sketcher.shown()
             return Place(field=field, slide=self._slide)
 
     def admit(self, place: Place, cells: Sequence[Cell]) -> Admitted:
@@ -178,12 +183,14 @@ class SlideMap:
             self._fields[field] = replace(taken, marks=self._census.marks(field))
             self._matched_at[field] = self._chart.atlas.spot(field)
             self._weigh(field)
+            self._sketcher.draw(field)
             self._dirty.update(dict.fromkeys((f"field/{field}", f"spot/{field}", "state")))
             self._revisit()
             joined, withdrawn = tuple(self._joined), tuple(self._withdrawn)
             self._joined.clear()
             self._withdrawn.clear()
             spot = self._chart.atlas.spot(field)
+            self.shown = self._sketcher.shown()
             return Admitted(
                 cells=tuple(_on_island(cell, spot) for cell in found.reported),
                 seen_again=tuple(_on_island(cell, spot) for cell in found.seen_again),
@@ -210,6 +217,7 @@ class SlideMap:
             self._chart.remove(field)
             self._census.remove(field)
             self._ground.remove(field)
+            self._sketcher.erase(field)
             del self._fields[field]
             self._matched_at.pop(field, None)
             self._revisits.pop(field, None)
@@ -217,6 +225,13 @@ class SlideMap:
             self._dirty.update(self._handed)
             for name in (f"field/{field}", f"spot/{field}"):
                 self._dirty.pop(name, None)
+            self.shown = self._sketcher.shown()
+
+    def point_out(self, numbers: Sequence[int]) -> None:
+        """Show where these of the slide's cells lie, the newest last; of many the newest alone."""
+        with self._lock:
+            self._sketcher.point_out(numbers)
+            self.shown = self._sketcher.shown()
 
     def changes(self) -> Mapping[str, bytes]:
         """What changed since the last call and must be kept, by name: some 10 KB for a field.
@@ -246,6 +261,9 @@ class SlideMap:
         self._chart = Chart(recent_fields=self._recent_fields, followed=self._followed)
         self._census = Census()
         self._ground = Ground()
+        self._sketcher = Sketcher(chart=self._chart, census=self._census, followed=self._followed)
+        self.shown = self._sketcher.shown()
+        """What a person is shown of the covered ground; may be read without waiting for anything."""
         self._fields: dict[int, KeptField] = {}
         self._next_field = 1
         self._losses = 0
@@ -290,6 +308,7 @@ class SlideMap:
         for field in charted.moved:
             if field not in self._census:
                 continue
+            self._sketcher.draw(field)
             before, now = self._matched_at[field], self._chart.atlas.spot(field)
             if before.island == now.island:
                 self._dirty[f"spot/{field}"] = None
@@ -360,6 +379,7 @@ class SlideMap:
             self._census.restore(number, field.marks, field.focus)
             self._fields[number] = field
             self._matched_at[number] = spot
+            self._sketcher.draw(number)
             self._weigh(number)
         atlas.forget_tension()
         self._census.number_from(state.next_number)
