@@ -13,6 +13,7 @@ from edge.contract.message import Key, Stamp
 from edge.errors import StorageError
 from edge.outbox.boot import read_boot, write_boot
 from edge.outbox.database import DamagedError, connect, storage_faults
+from edge.outbox.folder import Folder
 from edge.outbox.salvage import finish_rebuild, rebuild
 from edge.outbox.settings import OutboxLimits
 from edge.outbox.table import RecordTable
@@ -36,6 +37,7 @@ class OutboxFile:
         software: str,
         limits: OutboxLimits,
         vfs: str | None,
+        folder: Folder,
         on_new_boot: Callable[[], None],
         utc_now: Callable[[], datetime],
     ) -> None:
@@ -45,6 +47,7 @@ class OutboxFile:
         self._software = software
         self._limits = limits
         self._vfs = vfs
+        self._folder = folder
         self._on_new_boot = on_new_boot
         self._utc_now = utc_now
         self._table: RecordTable | None = None
@@ -93,7 +96,7 @@ class OutboxFile:
 
     def _begin(self) -> RecordTable:
         with ExitStack() as stack, storage_faults(self._path):
-            finish_rebuild(self._path)
+            self._finish_rebuild()
             connection = stack.enter_context(closing(connect(self._path, vfs=self._vfs)))
             table = RecordTable(connection=connection, limits=self._limits)
             self._claim(table)
@@ -105,13 +108,29 @@ class OutboxFile:
     def _recover(self, damage: DamagedError) -> RecordTable:
         self.close()
         with storage_faults(self._path):
-            saved = rebuild(self._path, stamp=self.stamp_of_lost(), limits=self._limits, now=self._utc_now())
+            saved = rebuild(
+                self._path,
+                folder=self._folder,
+                vfs=self._vfs,
+                stamp=self.stamp_of_lost(),
+                limits=self._limits,
+                now=self._utc_now(),
+            )
         self.report = (
             f"The outbox was damaged ({damage}): {saved.readable} records were salvaged, at least "
             f"{saved.unreadable} are lost; the damaged file is kept as {saved.aside}."
         )
         _LOG.error("%s", self.report)
         return self._begin()
+
+    def _finish_rebuild(self) -> None:
+        aside = finish_rebuild(self._path, folder=self._folder, now=self._utc_now())
+        if aside is not None:
+            self.report = (
+                "The outbox was damaged, and its salvage was interrupted when it was all but done: the rest "
+                f"was done now; the damaged file is kept as {aside}."
+            )
+            _LOG.error("%s", self.report)
 
     def _claim(self, table: RecordTable) -> None:
         """Note whose outbox this is; another station's may be taken over only when it is empty."""

@@ -18,12 +18,16 @@ from edge.contract.message import Stamp
 from edge.contract.records import DURABLE_RECORD
 from edge.outbox.database import LARGEST_NUMBER, connect
 from edge.outbox.discard import Row, unreadable_row
+from edge.outbox.folder import Folder
 from edge.outbox.kinds import LEAVES
 from edge.outbox.position import Position
 from edge.outbox.settings import OutboxLimits
 from edge.outbox.table import DISCARDED, RecordTable
 
 _KEPT_ASIDE: Final = 3
+_UNFINISHED: Final = ".fresh"
+_COMPLETE: Final = ".salvaged"
+_DAMAGED: Final = ".damaged-"
 _SIDECARS: Final = ("", "-wal", "-shm")
 _MAX_FAILURES: Final = 200
 _SINGLE_STEPS: Final = 100
@@ -51,16 +55,21 @@ class Salvaged:
     aside: Path
 
 
-def rebuild(path: Path, *, stamp: Stamp, limits: OutboxLimits, now: datetime) -> Salvaged:
+def rebuild(
+    path: Path, *, folder: Folder, vfs: str | None, stamp: Stamp, limits: OutboxLimits, now: datetime
+) -> Salvaged:
     """Replace a damaged file by a sound one that holds every intact record.
 
     A lost record between two that were found is seen by its number, and a discard record with ``stamp``
-    stands for it; what was lost at a boot's end cannot be known. The damaged file stays in place until its
-    successor is complete, so that this can be interrupted anywhere. Raises apsw.Error or OSError.
+    stands for it; what was lost at a boot's end cannot be known. The damaged file and its log stay untouched
+    until their successor is complete and on the disk under a name that says so; from then on
+    ``finish_rebuild`` ends it. So this can be interrupted anywhere, by a power cut too. Raises apsw.Error or
+    OSError.
     """
-    fresh = _successor(path)
-    _remove(fresh)
-    with closing(_read_only(path)) as damaged, closing(connect(fresh)) as connection:
+    unfinished = path.with_name(path.name + _UNFINISHED)
+    for suffix in _SIDECARS:
+        folder.remove(unfinished.name + suffix)
+    with closing(_open_damaged(path, vfs)) as damaged, closing(connect(unfinished, vfs=vfs)) as connection:
         table = RecordTable(connection=connection, limits=limits)
         with table.transaction():
             found = _copy_intact(damaged, table, station=stamp.key.station)
@@ -71,46 +80,51 @@ def rebuild(path: Path, *, stamp: Stamp, limits: OutboxLimits, now: datetime) ->
             table.count_discarded(_discarded(damaged))
             table.count_discarded({"unknown": len(lost)})
             table.set_meta("boot", str(_meta(damaged, "boot")))
-    aside = path.with_name(f"{path.name}.damaged-{now:%Y%m%dT%H%M%S%f}")
-    _move(path, aside)
-    finish_rebuild(path)
-    _forget_old_ones(path)
-    return Salvaged(readable=len(found), unreadable=len(lost), aside=aside)
+        # Closing does that too, but is silent where it fails; the log would be left under another name.
+        connection.pragma("wal_checkpoint(TRUNCATE)")
+    folder.rename(unfinished.name, path.name + _COMPLETE)
+    folder.sync()
+    return Salvaged(readable=len(found), unreadable=len(lost), aside=_take_over(path, folder=folder, now=now))
 
 
-def finish_rebuild(path: Path) -> None:
-    """Take over a complete successor, also one that an interrupted rebuild left behind."""
-    fresh = _successor(path)
-    if fresh.exists() and not path.exists():
-        fresh.replace(path)
+def finish_rebuild(path: Path, *, folder: Folder, now: datetime) -> Path | None:
+    """Put a complete successor in the damaged file's place, also one that an interrupted rebuild left behind.
+
+    Where the damaged file lies now; None where there is no successor. Raises OSError.
+    """
+    if path.name + _COMPLETE not in folder.names():
+        return None
+    return _take_over(path, folder=folder, now=now)
 
 
-def _successor(path: Path) -> Path:
-    return path.with_name(path.name + ".fresh")
-
-
-def _remove(path: Path) -> None:
+def _take_over(path: Path, *, folder: Folder, now: datetime) -> Path:
+    damaged = path.name + _DAMAGED
+    aside = f"{damaged}{now:%Y%m%dT%H%M%S%f}"
     for suffix in _SIDECARS:
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
+        if path.name + suffix in folder.names():
+            folder.rename(path.name + suffix, aside + suffix)
+    # Were the old log there again after a power cut, SQLite would take it for that of the new file.
+    folder.sync()
+    folder.rename(path.name + _COMPLETE, path.name)
+    folder.sync()
+    kept = sorted(
+        name for name in folder.names() if name.startswith(damaged) and not name.endswith(_SIDECARS[1:])
+    )
+    for victim in kept[:-_KEPT_ASIDE]:
+        for suffix in _SIDECARS:
+            folder.remove(victim + suffix)
+    return path.with_name(kept[-1] if kept else aside)
 
 
-def _move(path: Path, target: Path) -> None:
-    # The sidecars first: a database that lost its WAL in between is still damaged, so it is tried again.
-    for suffix in reversed(_SIDECARS):
-        part = path.with_name(path.name + suffix)
-        if part.exists():
-            part.replace(target.with_name(target.name + suffix))
+def _open_damaged(path: Path, vfs: str | None) -> apsw.Connection:
+    """For reading alone: its log is read with it and neither brought over nor removed.
 
-
-def _forget_old_ones(path: Path) -> None:
-    damaged = path.parent.glob(f"{path.name}.damaged-*")
-    older = sorted(each for each in damaged if not each.name.endswith(_SIDECARS[1:]))
-    for victim in older[:-_KEPT_ASIDE]:
-        _remove(victim)
-
-
-def _read_only(path: Path) -> apsw.Connection:
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    Read-write all the same, since a log can be read without shared memory only by one that may lock the file.
+    """
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    connection.pragma("locking_mode", "EXCLUSIVE")
+    connection.pragma("query_only", 1)
     # Without this SQLite reads nothing at all of a file that was cut short.
     connection.pragma("writable_schema", 1)
     return connection

@@ -25,6 +25,7 @@ from edge.errors import StorageError
 from edge.outbox.database import LARGEST_NUMBER, hold
 from edge.outbox.discard import Row, unreadable_row
 from edge.outbox.file import OutboxFile
+from edge.outbox.folder import Folder, SystemFolder
 from edge.outbox.kept_values import check_values
 from edge.outbox.kinds import StoredRecord, stored
 from edge.outbox.position import Position
@@ -53,7 +54,7 @@ class Outbox:
 
     ``utc_now`` and ``monotonic_s`` are the clocks; ``software`` goes into discard records that must be
     written where nothing of the lost record can be read. ``vfs`` names another SQLite file layer than the
-    system's own.
+    system's own, and ``folder`` has the names of the files there.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Outbox:
         software: str,
         limits: OutboxLimits | None = None,
         vfs: str | None = None,
+        folder: Folder | None = None,
         utc_now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -78,6 +80,7 @@ class Outbox:
             software=software,
             limits=self._limits,
             vfs=vfs,
+            folder=folder or SystemFolder(path.parent),
             on_new_boot=self._note_new_boot,
             utc_now=utc_now,
         )

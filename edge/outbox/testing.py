@@ -1,13 +1,14 @@
 """A disk that forgets what was not synced when the power goes, as a SQLite file layer for an ``Outbox``.
 
-It knows nothing of shared memory, which the outbox does without.
+It knows nothing of shared memory, which the outbox does without. It is one folder: of a path, the name
+counts.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -43,8 +44,8 @@ class Truncate:
 class Sync:
     """What was written to a file, and that there is such a file, is on the disk from here on.
 
-    With ``directory``, so is that others were removed. SQLite syncs the directory with the first sync of a
-    log or journal that it made.
+    With ``directory``, so is that others were removed or renamed. SQLite syncs the directory with the first
+    sync of a log or journal that it made.
     """
 
     file: str
@@ -60,13 +61,27 @@ class Delete:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rename:
+    """A file was given another name, which a file that was replaced may have had."""
+
+    file: str
+    to: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncNames:
+    """What was removed and renamed up to here is so on the disk."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Promise:
     """The program that wrote all this told somebody that it is done with step ``number``."""
 
     number: int
 
 
-Event = Write | Truncate | Sync | Delete | Promise
+Change = Write | Truncate | Delete | Rename
+Event = Change | Sync | SyncNames | Promise
 
 
 class MemoryDisk(apsw.VFS):
@@ -98,6 +113,27 @@ class MemoryDisk(apsw.VFS):
     def content(self, file: str) -> bytearray:
         """A file's bytes, as a running program sees them."""
         return self._contents.setdefault(file, bytearray())
+
+    # What else an outbox does there, as :class:`~edge.outbox.folder.Folder` has it.
+
+    def names(self) -> Collection[str]:
+        """What lies there now."""
+        return set(self._contents)
+
+    def rename(self, name: str, to: str) -> None:
+        """Give a file another name. Raises FileNotFoundError."""
+        if name not in self._contents:
+            raise FileNotFoundError(name)
+        self._contents[to] = self._contents.pop(name)
+        self.log.append(Rename(file=name, to=to))
+
+    def remove(self, name: str) -> None:
+        """Remove a file; one that is not there is no error."""
+        self.xDelete(name, False)
+
+    def sync(self) -> None:
+        """Have the names on the disk."""
+        self.log.append(SyncNames())
 
     # SQLite calls these.
 
@@ -196,7 +232,7 @@ class PowerCut:
     """
 
     synced: dict[str, bytearray] = field(default_factory=dict)
-    unsynced: list[Write | Truncate | Delete] = field(default_factory=list)
+    unsynced: list[Change] = field(default_factory=list)
     promised: int = 0
 
     def advance(self, event: Event) -> None:
@@ -204,31 +240,43 @@ class PowerCut:
         match event:
             case Promise(number=number):
                 self.promised = number
+            case SyncNames():
+                self._sync_names()
             case Sync(file=file, directory=directory):
-                removed = (
-                    [each.file for each in self.unsynced if isinstance(each, Delete)] if directory else []
-                )
-                for each in removed:
-                    self._remove(each)
+                # That there is such a file is on the disk with it, and then what was done to names before.
+                if directory or any(isinstance(each, Rename) and each.to == file for each in self.unsynced):
+                    self._sync_names()
                 done = [each for each in self.unsynced if each.file == file]
                 self.unsynced = [each for each in self.unsynced if each.file != file]
                 self.synced.setdefault(file, bytearray())
                 _apply_all(done, self.synced)
             case Delete(file=file, durable=True):
-                self._remove(file)
+                self.unsynced.append(Delete(file=file, durable=False))
+                self._sync_names()
             case _:
                 self.unsynced.append(event)
 
-    def _remove(self, file: str) -> None:
-        """What was done to a file up to its removal is of no account; it may have been made anew since."""
-        places = [
-            place for place, each in enumerate(self.unsynced) if each == Delete(file=file, durable=False)
-        ]
-        last = places[-1] if places else len(self.unsynced)
-        self.unsynced = [
-            each for place, each in enumerate(self.unsynced) if each.file != file or place > last
-        ]
-        self.synced.pop(file, None)
+    def _sync_names(self) -> None:
+        """What was removed and renamed is so for good."""
+        while places := [
+            place for place, each in enumerate(self.unsynced) if isinstance(each, (Delete, Rename))
+        ]:
+            self._settle(places[0])
+
+    def _settle(self, place: int) -> None:
+        """A removal or renaming is for good; what was done to the file before it is gone, or goes with it."""
+        change = self.unsynced[place]
+        before, after = self.unsynced[:place], self.unsynced[place + 1 :]
+        match change:
+            case Delete(file=file):
+                self.synced.pop(file, None)
+                before = [each for each in before if each.file != file]
+            case Rename(file=file, to=to):
+                if file in self.synced:
+                    self.synced[to] = self.synced.pop(file)
+                before = [each for each in before if each.file != to]
+                before = [replace(each, file=to) if each.file == file else each for each in before]
+        self.unsynced = [*before, *after]
 
     def images(self, *, subsets: int, chance: random.Random) -> Iterator[tuple[str, Image]]:
         """The disks that may be found, each with a word on what became of the unsynced."""
@@ -245,29 +293,31 @@ class PowerCut:
                 some[-1:] = _tear(some[-1], sector_bytes=chance.choice(SECTOR_BYTES), chance=chance)
             yield f"subset {number} of the unsynced", self._image(some)
 
-    def _image(self, also: Sequence[Write | Truncate | Delete]) -> Image:
+    def _image(self, also: Sequence[Change]) -> Image:
         contents = {file: bytearray(content) for file, content in self.synced.items()}
         _apply_all(also, contents)
         return {file: bytes(content) for file, content in contents.items()}
 
 
-def _apply_all(events: Sequence[Write | Truncate | Delete], contents: dict[str, bytearray]) -> None:
+def _apply_all(events: Sequence[Change], contents: dict[str, bytearray]) -> None:
     for event in events:
-        if isinstance(event, Delete):
-            contents.pop(event.file, None)
-        else:
-            apply(event, contents.setdefault(event.file, bytearray()))
+        match event:
+            case Delete(file=file):
+                contents.pop(file, None)
+            case Rename(file=file, to=to):
+                if file in contents:
+                    contents[to] = contents.pop(file)
+            case Write() | Truncate():
+                apply(event, contents.setdefault(event.file, bytearray()))
 
 
-def _tear(
-    event: Write | Truncate | Delete, *, sector_bytes: int, chance: random.Random
-) -> list[Write | Truncate | Delete]:
+def _tear(event: Change, *, sector_bytes: int, chance: random.Random) -> list[Change]:
     """Some of the sectors that a write lies on; nothing of it, where it lies within one."""
     if not isinstance(event, Write):
         return [event]
     end = event.offset_bytes + len(event.data)
     edges = range(event.offset_bytes - event.offset_bytes % sector_bytes, end, sector_bytes)
-    written: list[Write | Truncate | Delete] = []
+    written: list[Change] = []
     for edge in chance.sample(edges, len(edges) // 2):
         start = max(edge, event.offset_bytes)
         data = event.data[start - event.offset_bytes : edge + sector_bytes - event.offset_bytes]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import queue
+import tempfile
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -19,6 +21,7 @@ from edge.outbox.store import Outbox
 from tests.edge.outbox.publishing import Start, Station
 
 TIMEOUT_S = 15
+MEMORY = Path("/dev/shm")  # noqa: S108 - a file system in memory, not a place to guess names in
 
 
 class FarEnd:
@@ -102,3 +105,10 @@ def start(outbox: Outbox, request: pytest.FixtureRequest) -> Iterator[Start]:
     for station in running:
         station.publisher.stop(0)
         assert not station.publisher._thread.is_alive()
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """For the lock and the boot counter, which are none of SQLite's; in memory, where there is some."""
+    with tempfile.TemporaryDirectory(dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as place:
+        yield Path(place)

@@ -146,12 +146,22 @@ def test_only_the_newest_damaged_files_are_kept(path: Path) -> None:
     assert len(list(path.parent.glob("outbox.sqlite3.damaged-*"))) == 3
 
 
-def test_a_rebuild_killed_before_its_last_step_is_finished(path: Path) -> None:
+@pytest.mark.parametrize("left", [("", "-wal"), ("",), ()])
+def test_a_rebuild_killed_before_its_last_steps_is_finished_and_told(
+    path: Path, left: tuple[str, ...]
+) -> None:
     fill(path, 3)
-    path.rename(path.with_name(path.name + ".fresh"))
+    path.rename(path.with_name(path.name + ".salvaged"))
+    for suffix in left:
+        path.with_name(path.name + suffix).write_bytes(b"damaged")
     with open_outbox(path) as outbox:
         assert len(held(outbox)) == 3
         assert outbox.boot == 2
+        assert "its salvage was interrupted" in outbox.report
+    aside = sorted(path.parent.glob("outbox.sqlite3.damaged-*"))
+    assert [each.read_bytes() for each in aside] == [b"damaged"] * len(left)
+    with open_outbox(path) as outbox:
+        assert outbox.report == ""
 
 
 def test_a_rebuild_killed_half_way_starts_over(path: Path) -> None:

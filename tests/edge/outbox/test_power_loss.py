@@ -8,38 +8,18 @@ or a torn part of what was not. On each of these the outbox opens, and everythin
 from __future__ import annotations
 
 import itertools
-import json
-import os
 import random
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
-from edge.contract.message import Key, Stamp
-from edge.contract.records import DurableRecord, UpdateRecord
 from edge.outbox.store import Outbox
 from edge.outbox.testing import Event, Image, MemoryDisk, PowerCut, Sync
+from tests.edge.outbox.promised import State, builder, forget, held, outbox_on
 
-MEMORY = Path("/dev/shm")  # noqa: S108 - a file system in memory, not a place to guess names in
-NAME = "outbox.sqlite3"
 NUMBERS = itertools.count(1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class State:
-    """What an outbox holds: the records by key, the values kept, and the newest key that was ever given."""
-
-    records: dict[tuple[int, int], str]
-    kept: dict[str, bytes]
-    newest: tuple[int, int] = (0, 0)
-
-    def holds_the_same(self, other: State) -> bool:
-        return (self.records, self.kept) == (other.records, other.kept)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,34 +28,6 @@ class Run:
 
     log: list[Event]
     states: list[State]
-
-
-def builder(detail: str) -> Callable[[Key], DurableRecord]:
-    def build(key: Key) -> DurableRecord:
-        at = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
-        stamp = Stamp(site="ward", key=key, recorded_at=at, software="1", bundle="b")
-        return UpdateRecord(stamp=stamp, state="idle", candidate="c", release=1, detail=detail)
-
-    return build
-
-
-@pytest.fixture(scope="module")
-def folder() -> Iterator[Path]:
-    """For the lock and the boot counter, which are none of SQLite's; in memory, where there is some."""
-    with tempfile.TemporaryDirectory(dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as place:
-        yield Path(place)
-
-
-def outbox_on(disk: MemoryDisk, folder: Path) -> Outbox:
-    return Outbox(path=folder / NAME, site="ward", station="s1", software="1", vfs=disk.name)
-
-
-def held(outbox: Outbox) -> State:
-    bodies = [json.loads(each.body) for each in outbox.pending(limit=1000)]
-    keys = [(each["stamp"]["key"]["boot"], each["stamp"]["key"]["sequence"]) for each in bodies]
-    return State(
-        records=dict(zip(keys, [each["detail"] for each in bodies], strict=True)), kept=outbox.kept()
-    )
 
 
 class Walk:
@@ -122,11 +74,6 @@ def run_undisturbed(folder: Path, *, synchronous: str, records: int) -> Run:
                 if boot == 2:
                     walk.acknowledge(outbox, 1, records)
         return Run(log=disk.log, states=walk.states)
-
-
-def forget(folder: Path) -> None:
-    for file in folder.iterdir():
-        file.unlink()
 
 
 def broken(image: Image, folder: Path, *, before: State, after: State) -> str:

@@ -8,7 +8,19 @@ from pathlib import Path
 import apsw
 import pytest
 
-from edge.outbox.testing import Delete, Event, MemoryDisk, PowerCut, Promise, Sync, Truncate, Write
+from edge.outbox.folder import Folder, SystemFolder
+from edge.outbox.testing import (
+    Delete,
+    Event,
+    MemoryDisk,
+    PowerCut,
+    Promise,
+    Rename,
+    Sync,
+    SyncNames,
+    Truncate,
+    Write,
+)
 
 
 def work(path: Path, vfs: str | None) -> list[tuple[object, ...]]:
@@ -100,3 +112,42 @@ def test_a_cut_file_is_cut_and_a_promise_is_kept_in_mind() -> None:
     ):
         cut.advance(event)
     assert (cut.synced, cut.promised, cut.unsynced) == ({"f": b"ab"}, 7, [])
+
+
+@pytest.mark.parametrize(
+    ("after", "certain"),
+    [
+        ([], {"old": b"x"}),
+        ([SyncNames()], {"new": b"x"}),
+        ([Sync(file="new", directory=False)], {"new": b"x"}),
+        ([Delete(file="new", durable=True)], {}),
+    ],
+)
+def test_a_renamed_file_may_have_its_old_name_until_names_were_synced(
+    after: list[Event], certain: dict[str, bytes]
+) -> None:
+    images = left(
+        Write(file="old", offset_bytes=0, data=b"x"),
+        Sync(file="old", directory=True),
+        Rename(file="old", to="new"),
+        *after,
+    )
+    assert images["nothing unsynced"] == certain
+
+
+def test_names_in_memory_are_changed_as_in_a_folder_of_the_system(tmp_path: Path) -> None:
+    def work_on(folder: Folder) -> set[str]:
+        folder.rename("a", "b")
+        folder.rename("b", "c")
+        folder.remove("c")
+        folder.remove("never there")
+        folder.sync()
+        with pytest.raises(FileNotFoundError):
+            folder.rename("a", "b")
+        return set(folder.names())
+
+    for name in ("a", "c", "d"):
+        (tmp_path / name).write_bytes(b"x")
+    with MemoryDisk(name="names", image={"a": b"x", "c": b"x", "d": b"x"}) as disk:
+        assert work_on(disk) == work_on(SystemFolder(tmp_path)) == {"d"}
+    assert set(SystemFolder(tmp_path / "nowhere").names()) == set()
