@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.calibration.exposure import TakenWith
 from edge.errors import CalibrationError
 from edge.frame import Pixels
 from edge.vision.reduction import reduce_frame
@@ -40,7 +41,8 @@ class FlatField:
     ``gains`` multiply the picture, brought to its size; the smallest is 1, so that nothing that was measured
     is thrown away, and the largest ``MAX_GAIN``. ``level`` is the grey that empty glass then has in every
     channel. ``white_gains`` are those of the brightest place, which is the white balance; ``vignetting`` is
-    the share of light, 0 to 1, that the darkest place lacked.
+    the share of light, 0 to 1, that the darkest place lacked. ``taken`` is how the camera took the pictures;
+    None where nothing is known of that.
     """
 
     gains: Grid
@@ -48,6 +50,7 @@ class FlatField:
     white_gains: tuple[float, float, float]
     vignetting: float
     pictures: int
+    taken: TakenWith | None = None
 
 
 def measure_flat_field(pictures: Sequence[Pixels]) -> FlatField:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -14,6 +15,7 @@ import numpy as np
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from edge.calibration.calibration import SHOWN_DIGITS, Calibration
+from edge.calibration.exposure import TakenWith
 from edge.calibration.flat_field import FlatField, Grid
 from edge.calibration.focus_reference import FocusReference
 from edge.calibration.scale import Scale
@@ -36,6 +38,7 @@ class _Light(BaseModel):
     vignetting: Annotated[float, Field(ge=0, lt=1)]
     pictures: Annotated[int, Field(ge=1)]
     gains_sha256: Sha256
+    taken: TakenWith | None = None
 
 
 class _Document(BaseModel):
@@ -113,14 +116,15 @@ class CalibrationStore:
                 light=light,
                 focus=calibration.focus,
             )
-            document = document.model_copy(update={"id": _content_id(document)})
             if place.is_file():
                 before = self._place(calibration.objective, PREVIOUS)
                 replace_file(self._filesystem, before, place.read_bytes())
-            text = document.model_dump_json(by_alias=True, indent=2)
+            written = document.model_dump(mode="json", by_alias=True)
+            written["id"] = content_id(written)
+            text = json.dumps(written, indent=2, ensure_ascii=False)
             replace_file(self._filesystem, place, text.encode() + b"\n")
             self._forget_gains(calibration.objective)
-        return replace(calibration, digest=document.id)
+        return replace(calibration, digest=written["id"])
 
     def _read(self, place: Path) -> Calibration | None:
         with self._faults():
@@ -134,7 +138,8 @@ class CalibrationStore:
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"]) or "the file"
             raise _damaged(place, f"{where}: {first['msg']}") from error
-        if document.id != _content_id(document):
+        # Of what the file says, not of what it is read as: that has fields which an older one lacks.
+        if document.id != content_id(json.loads(content)):
             raise _damaged(place, "its content is not what its id says")
         flat = None if document.light is None else self._flat(place, document.light)
         return Calibration(
@@ -164,6 +169,7 @@ class CalibrationStore:
             white_gains=light.white_gains,
             vignetting=light.vignetting,
             pictures=light.pictures,
+            taken=light.taken,
         )
 
     def _forget_gains(self, objective: str) -> None:
@@ -199,16 +205,13 @@ class CalibrationStore:
         )
 
 
-def _content_id(document: _Document) -> str:
-    return content_id(document.model_dump(mode="json", by_alias=True))
-
-
 def _light(flat: FlatField, gains_sha256: str) -> _Light:
     return _Light(
         level=flat.level,
         white_gains=flat.white_gains,
         vignetting=flat.vignetting,
         pictures=flat.pictures,
+        taken=flat.taken,
         gains_sha256=gains_sha256,
     )
 

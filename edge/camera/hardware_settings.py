@@ -69,6 +69,11 @@ class HardwareSettings(BaseModel):
         """Whether every frame is a place of its own, so that stillness cannot be asked of it."""
         return False
 
+    @property
+    def takes_controls(self) -> bool:
+        """Whether exposure, gain and white balance can be held here, and not only at the sender."""
+        return True
+
 
 class VideoSettings(HardwareSettings):
     """A video file, a network stream, or a camera of this machine, by OpenCV."""
@@ -89,6 +94,11 @@ class VideoSettings(HardwareSettings):
         if isinstance(self.source, int):
             return f"/dev/video{self.source}"
         return self.source if self.source.startswith("/dev/") else None
+
+    @property
+    def takes_controls(self) -> bool:
+        """Whether exposure, gain and white balance can be held here, and not only at the sender."""
+        return self.device is not None
 
     @model_validator(mode="after")
     def _controls_belong_to_a_device(self) -> Self:
@@ -132,6 +142,11 @@ class GStreamerSettings(HardwareSettings):
             latency_ms=self.latency_ms,
             timeout_s=self.timeout_s,
         )
+
+    @property
+    def takes_controls(self) -> bool:
+        """Whether exposure, gain and white balance can be held here, and not only at the sender."""
+        return self.source.startswith(("csi:", "/dev/"))
 
     @model_validator(mode="after")
     def _source_is_understood(self) -> Self:

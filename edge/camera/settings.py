@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from edge.camera.controls import CameraControls
 from edge.camera.folder import FolderCamera
 from edge.camera.genicam import GenicamCamera
 from edge.camera.gstreamer import GStreamerCamera
@@ -103,6 +104,13 @@ def open_camera(
     return Reconnecting(
         make=lambda: bare_camera(settings), backoff=Backoff(cap_s=settings.retry_cap_s), on_state=on_state
     )
+
+
+def asked_controls(settings: CameraSettings) -> CameraControls | None:
+    """What a device is asked to hold fixed; None for a source that takes no controls: a file, a stream."""
+    if isinstance(settings, HardwareSettings) and settings.takes_controls:
+        return settings.controls
+    return None
 
 
 def bare_camera(settings: CameraSettings) -> Camera:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Final
@@ -12,6 +13,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from edge.calibration.calibration import SHOWN_DIGITS, Calibration, Correction, Measure, renewed
+from edge.calibration.exposure import HOLD_IT, left_automatic, taken_with
 from edge.calibration.flat_field import measure_flat_field
 from edge.calibration.focus_reference import measure_focus_reference
 from edge.calibration.scale import Scale, agreed_scale, measure_scale
@@ -19,7 +21,7 @@ from edge.calibration.store import CalibrationStore
 from edge.camera.folder import FolderCamera
 from edge.camera.hardware_settings import ObjectiveName
 from edge.camera.protocol import Camera
-from edge.camera.settings import bare_camera
+from edge.camera.settings import asked_controls, bare_camera
 from edge.command_line import require_owner
 from edge.commands.options import ConfigOption
 from edge.config import StationConfig, load_config
@@ -91,13 +93,18 @@ def flat(
 ) -> None:
     """Measure the light and its colour on empty glass; move the stage between the pictures."""
     bench = _Bench(config, folder, objective)
-    taken: list[Pixels] = []
+    taken: list[Frame] = []
     for number, frame in enumerate(bench.spaced(pictures, every_s), 1):
-        taken.append(bench.sized(frame))
+        bench.sized(frame)
+        taken.append(frame)
         typer.echo(f"picture {number}: taken; move on to another empty place")
     if not taken:
         raise bench.without_pictures()
-    bench.keep(measure_flat_field(taken))
+    measured = measure_flat_field([frame.pixels for frame in taken])
+    how = taken_with(taken, asked=bench.asked)
+    bench.keep(replace(measured, taken=how if how.is_known else None))
+    if loose := left_automatic(how):
+        typer.echo(f"The camera is free to change {', '.join(loose)}. {HOLD_IT}")
 
 
 @app.command()
@@ -163,6 +170,7 @@ def told(calibration: Calibration) -> Iterator[str]:
             f"light: the darkest place lacked {light.vignetting:.0%}; gains for white: red {red:.2f}, green "
             f"{green:.2f}, blue {blue:.2f}; from {light.pictures} pictures"
         )
+        yield f"light taken with: {light.taken or 'not known'}"
     if calibration.focus is None:
         yield "focus: not measured"
     else:
@@ -198,6 +206,8 @@ class _Bench:
         self.store = CalibrationStore(directory=self._config.calibration_dir, filesystem=Disk())
         self._camera: Camera = bare_camera(self._config.camera)
         self._source: Camera = self._camera if folder is None else FolderCamera(folder=folder, strict=True)
+        # Nobody knows how the camera was set when a folder's pictures were taken.
+        self.asked = asked_controls(self._config.camera) if folder is None else None
         self._size_px: tuple[int, int] | None = None
 
     def spaced(self, pictures: int, every_s: float) -> Iterator[Frame]:

@@ -23,7 +23,8 @@ class OpticsHealth(Message):
     ``calibration`` is its digest. ``vignetting_drift_percent`` is the share of light that the darkest part of
     a corrected picture lacks, ``colour_drift_percent`` how far red, green and blue of its background are off
     their mean, ``fields`` from how many fields; both are None until enough were seen. ``drifting_since`` is
-    when one of them passed its limit; None while neither does.
+    when one of them passed its limit; None while neither does. ``taken_otherwise`` says in words which
+    exposure, gain or white balance frames now have instead of that of the calibration's pictures.
     """
 
     objective: str
@@ -32,6 +33,7 @@ class OpticsHealth(Message):
     colour_drift_percent: tuple[float, float, float] | None = None
     fields: Count = 0
     drifting_since: AwareDatetime | None = None
+    taken_otherwise: tuple[str, ...] = ()
 
 
 class HealthRecord(Message):

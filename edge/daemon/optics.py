@@ -9,8 +9,11 @@ from datetime import datetime
 from edge.analysis.gates import Gates
 from edge.calibration.calibration import Calibration, Correction
 from edge.calibration.drift import Drift, DriftWatch
+from edge.calibration.exposure import SET_BACK, ExposureWatch
 from edge.calibration.settings import CalibrationSettings
 from edge.calibration.store import CalibrationStore
+from edge.camera.controls import CameraControls
+from edge.camera.settings import asked_controls
 from edge.config import StationConfig
 from edge.contract.status import OpticsHealth
 from edge.daemon.problems import Problems
@@ -20,7 +23,9 @@ from edge.frame import Frame
 
 CALIBRATION = "calibration"
 OPTICS = "optics"
-"""The subjects under which the station's problems name what is wrong with the two."""
+EXPOSURE = "exposure"
+"""The subjects under which the station's problems name what is wrong: with the calibration itself, with the
+light, with how the camera takes its frames."""
 
 
 class Optics:
@@ -39,6 +44,7 @@ class Optics:
         settings: CalibrationSettings,
         problems: Problems,
         now: Callable[[], datetime],
+        asked: CameraControls | None = None,
     ) -> None:
         self._calibration = calibration
         self._correction = None if calibration is None else Correction(calibration)
@@ -52,6 +58,9 @@ class Optics:
         self._fits = True
         self._drift: Drift | None = None
         self._since: datetime | None = None
+        flat = None if calibration is None else calibration.flat
+        self._exposure = ExposureWatch(None if flat is None else flat.taken, asked=asked)
+        self._tell_exposure(self._exposure.standing)
 
     def correct(self, frame: Frame) -> Frame:
         """The frame as the gates, the networks and the page shall see it."""
@@ -66,6 +75,7 @@ class Optics:
         if not self._fits:
             self._fits = True
             self._problems.clear(CALIBRATION)
+        self._tell_exposure(self._exposure.see(frame))
         return corrected
 
     def watch(self, field: Frame) -> None:
@@ -91,17 +101,30 @@ class Optics:
             return None
         with self._lock:
             drift, since = self._drift, self._since
-        if drift is None:
-            return OpticsHealth(objective=known.objective, calibration=known.digest)
-        red, green, blue = (round(100 * each, 1) for each in (drift.red, drift.green, drift.blue))
-        return OpticsHealth(
+        health = OpticsHealth(
             objective=known.objective,
             calibration=known.digest,
-            vignetting_drift_percent=round(100 * drift.vignetting, 1),
-            colour_drift_percent=(red, green, blue),
-            fields=drift.fields,
-            drifting_since=since,
+            taken_otherwise=self._exposure.standing,
         )
+        if drift is None:
+            return health
+        red, green, blue = (round(100 * each, 1) for each in (drift.red, drift.green, drift.blue))
+        return health.model_copy(
+            update={
+                "vignetting_drift_percent": round(100 * drift.vignetting, 1),
+                "colour_drift_percent": (red, green, blue),
+                "fields": drift.fields,
+                "drifting_since": since,
+            }
+        )
+
+    def _tell_exposure(self, otherwise: tuple[str, ...]) -> None:
+        if otherwise:
+            self._problems.raise_(
+                EXPOSURE, f"Frames are not taken as the flat field was: {'; '.join(otherwise)}. {SET_BACK}"
+            )
+        else:
+            self._problems.clear(EXPOSURE)
 
     def _wrong(self, drift: Drift) -> str:
         """What has drifted beyond its limit, and what to do about it; empty where nothing has."""
@@ -144,5 +167,10 @@ def open_optics(
         focus_reference=None if focus is None else focus.sharpness,
     )
     return Optics(
-        calibration=calibration, gates=gates, settings=config.calibration, problems=problems, now=now
+        calibration=calibration,
+        gates=gates,
+        settings=config.calibration,
+        problems=problems,
+        now=now,
+        asked=asked_controls(config.camera),
     )

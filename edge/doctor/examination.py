@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from edge.bundle import Bundle, open_bundle, starter_bundle
+from edge.calibration.exposure import TakenWith, taken_with
 from edge.calibration.finding import examine_calibration
 from edge.calibration.store import CalibrationStore
 from edge.camera.controls import not_held
 from edge.camera.hardware_settings import HardwareSettings
-from edge.camera.settings import FolderSettings, bare_camera
+from edge.camera.settings import FolderSettings, asked_controls, bare_camera
 from edge.config import StationConfig
 from edge.contract.manifest import Manifest
 from edge.doctor import host
 from edge.doctor.finding import Finding, Grade
 from edge.engine.golden import check_golden
-from edge.errors import LeukoscopeError
+from edge.errors import CameraError, LeukoscopeError
 from edge.filesystem import Disk
+from edge.frame import Frame
 from edge.health.clock import clock_state
 from edge.networks import open_networks
 from edge.outbox.link import Link
@@ -48,12 +51,14 @@ def examine(
 ) -> Iterator[Finding]:
     """These parts of the station in turn; no part's fault hides another's."""
     bundle: list[Bundle] = []
+    seen: list[Frame] = []
     looks: dict[str, Callable[[], Finding]] = {
-        "camera": lambda: _camera(config),
+        "camera": lambda: _camera(config, seen),
         "calibration": lambda: examine_calibration(
             CalibrationStore(directory=config.calibration_dir, filesystem=Disk()),
             objective=config.camera.objective,
             camera=bare_camera(config.camera).name,
+            now=lambda: _taken(config, seen, look="camera" not in parts),
         ),
         "bundle": lambda: _bundle(config, bundle),
         "engine": lambda: _engine(config, bundle),
@@ -78,22 +83,38 @@ def _guarded(part: str, look: Callable[[], Finding]) -> Finding:
         return Finding(part=part, grade=Grade.BAD, text=error.fault, remedy=error.remedy)
 
 
-def _camera(config: StationConfig) -> Finding:
-    settings = config.camera
+def _taken(config: StationConfig, seen: list[Frame], *, look: bool) -> TakenWith:
+    """How the frames that were ``seen`` were taken; ``look`` at one where the camera's part is left out."""
+    if look:
+        # What the camera is asked is known without it; that it is away is for its own part to say.
+        with suppress(CameraError):
+            _look(config, seen)
+    return taken_with(seen, asked=asked_controls(config.camera))
+
+
+def _look(config: StationConfig, seen: list[Frame]) -> None:
     # A reconnecting camera never fails to open: here it must be told whether it is there.
-    camera = bare_camera(settings)
-    with camera:
+    with bare_camera(config.camera) as camera:
         frame = camera.read()
-    if frame is None:
+    if frame is not None:
+        seen.append(frame)
+
+
+def _camera(config: StationConfig, seen: list[Frame]) -> Finding:
+    settings = config.camera
+    _look(config, seen)
+    name = bare_camera(settings).name
+    if not seen:
         return Finding(
             part="camera",
             grade=Grade.BAD,
-            text=f"{camera.name} has no frames.",
+            text=f"{name} has no frames.",
             remedy="Put images into the folder."
             if isinstance(settings, FolderSettings)
             else "Check the source.",
         )
-    text = f"{camera.name} gives {frame.width_px} x {frame.height_px} pixels"
+    (frame,) = seen
+    text = f"{name} gives {frame.width_px} x {frame.height_px} pixels"
     if frame.um_per_px is None and settings.objective is None:
         return Finding(
             part="camera",

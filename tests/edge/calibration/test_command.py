@@ -75,6 +75,8 @@ class LiveCamera:
             source=self.name,
             captured_at=datetime(2026, 1, 1, tzinfo=timezone.utc),
             monotonic_s=100 + index / 10,
+            exposure_us=5000,
+            gain=2.0,
         )
 
 
@@ -185,6 +187,25 @@ def test_a_live_camera_gives_pictures_apart_in_time(config: Path, monkeypatch: p
     assert camera.read_frames == 61, "the frames between were read and let go, so that none was stale"
     assert not camera.is_open
     assert "device 0" in calibrate(config, "show").output
+
+
+def test_how_the_light_was_taken_is_kept_and_shown(
+    config: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pictures = [LAMP.render(seed) for seed in range(5)]
+    config.write_text(
+        config.read_text().replace("film.avi", "/dev/leukoscope-none")
+        + "[camera.controls]\nexposure_us = 5000\n"
+    )
+    live(monkeypatch, pictures)
+    result = calibrate(config, "flat", "--every-s", "0")
+    assert result.exit_code == 0, result.output
+    assert "free to change gain, white_balance" in result.output
+    shown = calibrate(config, "show").output
+    assert "the camera said exposure 5000 us, gain 2; it was asked for exposure 5000 us" in shown
+    again = calibrate(config, "flat", "--from", save(tmp_path / "glass", pictures))
+    assert "light taken with: not known" in again.output
+    assert "free to change" not in again.output
 
 
 def test_a_live_camera_is_watched_while_the_focus_is_turned(

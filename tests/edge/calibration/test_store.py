@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -10,10 +11,13 @@ import numpy as np
 import pytest
 
 from edge.calibration.calibration import Calibration, renewed
+from edge.calibration.exposure import TakenWith
 from edge.calibration.flat_field import FlatField
 from edge.calibration.focus_reference import FocusReference
 from edge.calibration.scale import Scale
 from edge.calibration.store import CalibrationStore
+from edge.camera.controls import CameraControls, HeldControls
+from edge.contract.manifest import content_id
 from edge.errors import CalibrationError, StorageError
 from edge.filesystem import Disk
 from edge.update.testing import (
@@ -119,6 +123,38 @@ def test_gains_that_are_missing_or_altered_are_not_believed(tmp_path: Path) -> N
     gains.unlink()
     with pytest.raises(CalibrationError, match="missing"):
         store(tmp_path).read("100x")
+
+
+def test_how_the_light_was_taken_is_kept_and_tells_in_the_digest(tmp_path: Path) -> None:
+    taken = TakenWith(
+        held=HeldControls(exposure_us=5000, gain=2.0, colour_gains=(1.5, 1.2)),
+        asked=CameraControls(exposure_us=5000, white_balance=(1.5, 1.2)),
+    )
+    silent = store(tmp_path).write(calibration())
+    kept = store(tmp_path).write(replace(calibration(), flat=replace(flat(), taken=taken)))
+    known = store(tmp_path).read("100x")
+    assert known is not None
+    assert known.flat is not None
+    assert known.flat.taken == taken
+    assert kept.digest != silent.digest
+    place = tmp_path / "calibration" / "100x.json"
+    place.write_text(place.read_text().replace('"exposure_us": 5000.0', '"exposure_us": 6000.0'))
+    with pytest.raises(CalibrationError, match="not what its id says"):
+        store(tmp_path).read("100x")
+
+
+def test_a_calibration_of_before_that_was_kept_is_still_believed(tmp_path: Path) -> None:
+    store(tmp_path).write(calibration())
+    place = tmp_path / "calibration" / "100x.json"
+    document = json.loads(place.read_text())
+    assert document["light"].pop("taken") is None
+    document["id"] = content_id(document)
+    place.write_text(json.dumps(document))
+    known = store(tmp_path).read("100x")
+    assert known is not None
+    assert known.digest == document["id"], "records name it by this"
+    assert known.flat is not None
+    assert known.flat.taken is None
 
 
 def test_a_disk_that_refuses_is_told_with_its_place(tmp_path: Path) -> None:

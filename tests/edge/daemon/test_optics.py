@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edge.analysis.gates import Gates
 from edge.calibration.calibration import Calibration
 from edge.calibration.drift import MIN_FIELDS
+from edge.calibration.exposure import STEADY_FRAMES, TakenWith
 from edge.calibration.flat_field import measure_flat_field
 from edge.calibration.focus_reference import FocusReference
 from edge.calibration.scale import Scale
 from edge.calibration.store import CalibrationStore
 from edge.calibration.testing import EmptyGlass
+from edge.camera.controls import CameraControls, HeldControls
 from edge.camera.settings import bare_camera, open_camera
 from edge.camera.virtual_slide import Conditions, SmearPlane
 from edge.config import StationConfig, parse_config
@@ -36,7 +40,7 @@ def config(place: Path, objective: str = "100x") -> StationConfig:
     )
 
 
-def calibrate(place: Path, camera: str = CAMERA) -> Calibration:
+def calibrate(place: Path, camera: str = CAMERA, taken: TakenWith | None = None) -> Calibration:
     store = CalibrationStore(directory=place / "calibration", filesystem=Disk())
     return store.write(
         Calibration(
@@ -46,7 +50,7 @@ def calibrate(place: Path, camera: str = CAMERA) -> Calibration:
             height_px=480,
             changed_at=NOW,
             scale=Scale(um_per_px=0.081, low=0.0808, high=0.0812, angle_deg=0, lines=5, residual_px=0.1),
-            flat=measure_flat_field([LAMP.render(seed) for seed in range(3)]),
+            flat=replace(measure_flat_field([LAMP.render(seed) for seed in range(3)]), taken=taken),
             focus=FocusReference(sharpness=0.7, blurred=0.1, pictures=30),
         )
     )
@@ -196,6 +200,43 @@ def test_frames_that_were_not_corrected_say_nothing_of_the_drift(
     health = room.optics.health()
     assert health is not None
     assert health.vignetting_drift_percent is None
+
+
+def test_frames_of_another_exposure_are_told_until_it_is_set_back(tmp_path: Path) -> None:
+    calibrate(tmp_path, taken=TakenWith(held=HeldControls(exposure_us=5000, gain=2.0)))
+    room = Room(tmp_path)
+    raw = replace(frame(LAMP.render(9)), exposure_us=5000)
+    for _ in range(STEADY_FRAMES):
+        room.optics.correct(raw)
+    assert room.told == ""
+    for _ in range(STEADY_FRAMES):
+        room.optics.correct(replace(raw, exposure_us=8000))
+    assert "exposure 8000 us instead of 5000" in room.told
+    assert "calibrate flat" in room.told
+    health = room.optics.health()
+    assert health is not None
+    assert health.taken_otherwise == ("exposure 8000 us instead of 5000",)
+    for _ in range(STEADY_FRAMES):
+        room.optics.correct(raw)
+    assert room.told == ""
+    health = room.optics.health()
+    assert health is not None
+    assert health.taken_otherwise == ()
+
+
+def test_controls_that_are_not_those_of_the_flat_field_are_told_from_the_start(tmp_path: Path) -> None:
+    known = calibrate(tmp_path, taken=TakenWith(asked=CameraControls(exposure_us=5000)))
+    settings, problems = config(tmp_path), Problems()
+    asked = CameraControls(exposure_us=9000)
+    Optics(
+        calibration=known,
+        gates=Gates(settings.gates),
+        settings=settings.calibration,
+        problems=problems,
+        now=lambda: NOW,
+        asked=asked,
+    )
+    assert "exposure 9000 us instead of 5000" in " ".join(problems.standing())
 
 
 def test_a_camera_that_reconnects_goes_by_the_name_it_was_calibrated_under(tmp_path: Path) -> None:

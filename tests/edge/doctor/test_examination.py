@@ -13,14 +13,23 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timezone
 
+import cv2
+import numpy as np
 import pytest
 
 from edge.broker import Mosquitto, find_mosquitto
 from edge.bundle import starter_bundle
 from edge.calibration.calibration import Calibration
+from edge.calibration.exposure import TakenWith
+from edge.calibration.flat_field import measure_flat_field
+from edge.calibration.focus_reference import FocusReference
+from edge.calibration.scale import Scale
 from edge.calibration.store import CalibrationStore
+from edge.calibration.testing import EmptyGlass
+from edge.camera.controls import CameraControls, HeldControls
+from edge.camera.folder import FolderCamera
 from edge.config import parse_config
-from edge.doctor import host
+from edge.doctor import examination, host
 from edge.doctor.examination import PARTS, examine
 from edge.doctor.finding import Grade
 from edge.errors import StorageError
@@ -304,3 +313,55 @@ def test_a_calibration_that_lacks_a_measure_is_another_cameras_or_is_damaged(loo
     explains(look("calibration", camera=camera), Grade.BAD, "device 4", "virtual slide 1")
     (tmp_path / "var" / "calibration" / "100x.json").write_text("{}")
     explains(look("calibration", camera=camera), Grade.BAD, "100x.json", "Calibrate again")
+
+
+def calibrated(place, camera, taken):
+    """A whole calibration of ``camera``, whose light was measured on pictures that were so ``taken``."""
+    lamp = EmptyGlass()
+    CalibrationStore(directory=place / "var" / "calibration", filesystem=Disk()).write(
+        Calibration(
+            objective="100x",
+            camera=camera,
+            width_px=640,
+            height_px=480,
+            changed_at=NOW,
+            scale=Scale(um_per_px=0.08, low=0.0799, high=0.0801, angle_deg=0, lines=5, residual_px=0.1),
+            flat=replace(measure_flat_field([lamp.render(seed) for seed in range(3)]), taken=taken),
+            focus=FocusReference(sharpness=0.7, blurred=0.1, pictures=30),
+        )
+    )
+
+
+def test_a_camera_that_is_not_set_as_when_the_light_was_measured(look, tmp_path):
+    asked = CameraControls(exposure_us=5000, white_balance=5000.0)
+    calibrated(tmp_path, "/dev/leukoscope-none", TakenWith(asked=asked))
+    device = (
+        '[camera]\nkind = "video"\nsource = "/dev/leukoscope-none"\nobjective = "100x"\n[camera.controls]\n'
+    )
+    same = look("calibration", camera=device + "exposure_us = 5000\nwhite_balance = 5000.0\n")
+    assert same.grade is Grade.GOOD, same
+    changed = look("calibration", camera=device + "exposure_us = 8000\nwhite_balance = 5000.0\n")
+    explains(changed, Grade.DOUBTFUL, "exposure 8000 us instead of 5000", "camera.controls", "calibrate flat")
+
+
+def test_a_camera_left_automatic_while_its_frames_are_corrected(look, tmp_path):
+    calibrated(tmp_path, "/dev/leukoscope-none", None)
+    device = '[camera]\nkind = "video"\nsource = "/dev/leukoscope-none"\nobjective = "100x"\n'
+    free = look("calibration", camera=device)
+    explains(free, Grade.DOUBTFUL, "free to change exposure_us, white_balance", "[camera.controls]")
+
+
+def test_a_camera_whose_frames_tell_another_exposure_than_the_flat_fields(look, tmp_path, monkeypatch):
+    class Device(FolderCamera):
+        name = "device 0"
+
+        def read(self):
+            seen = super().read()
+            return None if seen is None else replace(seen, exposure_us=9000.0, gain=2.0)
+
+    (tmp_path / "frames").mkdir()
+    cv2.imwrite(str(tmp_path / "frames" / "0.png"), np.full((480, 640, 3), 200, dtype=np.uint8))
+    monkeypatch.setattr(examination, "bare_camera", lambda _settings: Device(folder=tmp_path / "frames"))
+    calibrated(tmp_path, "device 0", TakenWith(held=HeldControls(exposure_us=5000.0, gain=2.0)))
+    finding = look("calibration", camera=SMEAR + 'objective = "100x"\n')
+    explains(finding, Grade.DOUBTFUL, "exposure 9000 us instead of 5000", "calibrate flat")
