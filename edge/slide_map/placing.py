@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import compress
 from typing import Final
 
 from edge.slide_map.atlas import Atlas, Lens, Link, Spot
@@ -12,7 +13,7 @@ from edge.slide_map.pictures import FieldPictures
 from edge.slide_map.recognition import Candidate, Recognition
 from edge.vision.landmarks import Landmarks, landmarks_of
 from edge.vision.reduction import Grey
-from edge.vision.registration import Plate, register
+from edge.vision.registration import Plate, might_agree, register
 
 _MOST_NEIGHBOURS: Final = 6
 _SMALLEST_OVERLAP: Final = 0.1
@@ -141,11 +142,14 @@ class Placer:
         return self._link(view, candidate.field, near=near, within=_VOTE_WITHIN, guessed=False)
 
     def _among(self, view: View, recent: Sequence[int]) -> Located | None:
-        for field in recent:
-            if field in self._atlas and self._atlas.lens_of(field) == view.lens:
-                link = self._link(view, field)
-                if link is not None:
-                    return self._around(view, link)
+        alike = [
+            field for field in recent if field in self._atlas and self._atlas.lens_of(field) == view.lens
+        ]
+        worth = might_agree([self._pictures.plate(field) for field in alike], view.plate)
+        for field in compress(alike, worth):
+            link = self._link(view, field)
+            if link is not None:
+                return self._around(view, link)
         return None
 
     def _around(self, view: View, link: Link) -> Located:

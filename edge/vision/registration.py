@@ -9,9 +9,10 @@ overlaps of a tenth of the frame, and its peak is a coefficient with a meaning: 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Final
+from functools import cached_property, lru_cache
+from typing import Any, Final, TypeVar
 
 import cv2
 import numpy as np
@@ -36,7 +37,12 @@ and 0.60 at most."""
 
 _BLANK: Final = 0.1
 
+_SCREEN_MARGIN: Final = 0.2
+"""Of 1,159 pairs of noisy and blurred cuts of real frames that share a twelfth to a third of their ground and
+are trusted, all but 6 come within this of it at half the size; of 847 pairs of other places 3% do."""
+
 Floats = NDArray[np.float32]
+Share = TypeVar("Share", float, Floats)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,6 +58,13 @@ class Plate:
     sums: Floats
     means: Floats
     spreads: Floats
+
+    @cached_property
+    def half(self) -> Plate:
+        """The same picture at half the size, for a first look."""
+        rows, columns = self.values.shape
+        size = max(2, columns // 2), max(2, rows // 2)
+        return _plate(cv2.resize(self.values, size, interpolation=cv2.INTER_AREA))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,13 +97,18 @@ class Registration:
     @property
     def trusted(self) -> bool:
         """Whether both show one place. A small overlap may agree by chance, so more is asked of it."""
-        return self.correlation >= _ALIKE_AT_NONE + (_ALIKE_AT_WHOLE - _ALIKE_AT_NONE) * self.overlap_share
+        return self.correlation >= _trusted_from(self.overlap_share)
 
     @property
     def plausible(self) -> bool:
         """Whether both may show one place, where the shift was known roughly beforehand: less is asked."""
         least = max(_LEAST_PLAUSIBLE, _PLAUSIBLE_AT_NONE - _PLAUSIBLE_LOSS * self.overlap_share)
         return self.correlation >= least
+
+
+def _trusted_from(overlap_share: Share) -> Share:
+    """The least correlation that is trusted over this share of a picture."""
+    return _ALIKE_AT_NONE + (_ALIKE_AT_WHOLE - _ALIKE_AT_NONE) * overlap_share
 
 
 def thumbnail_of(green: Grey) -> Grey:
@@ -105,7 +123,10 @@ def plate_of(green: Grey) -> Plate:
     # The logarithm makes shading a sum, which the wide mean then takes away.
     density = np.log(thumbnail_of(green).astype(np.float32) + np.float32(8.0))
     density -= cv2.blur(density, (_ILLUMINATION_PX, _ILLUMINATION_PX))
-    values = cv2.GaussianBlur(density, (0, 0), 0.8)
+    return _plate(cv2.GaussianBlur(density, (0, 0), 0.8))
+
+
+def _plate(values: NDArray[Any]) -> Plate:
     values = (values / max(float(values.std()), 1e-3)).astype(np.float32)
     sums = _sums_over_overlap(values)
     means = sums / _overlaps(*values.shape).areas
@@ -140,12 +161,7 @@ def register(
     # With a border of one, between whose values and the peak's the parabola is laid.
     down, across = slice(max(0, top - 1), bottom + 1), slice(max(0, left - 1), right + 1)
     part = down, across
-    products = np.fft.irfft2(earlier.spectrum * np.conj(later.spectrum), _padded((rows, columns)))
-    products = np.roll(products, (rows - 1, columns - 1), (0, 1))[: 2 * rows - 1, : 2 * columns - 1][part]
-    # Seen from the later picture the same overlap belongs to the opposite shift.
-    covariance = products - earlier.means[part] * later.sums[::-1, ::-1][part]
-    scale = np.maximum(earlier.spreads[part] * later.spreads[::-1, ::-1][part], overlaps.floors[part])
-    correlation = covariance / np.sqrt(scale, out=scale)
+    correlation = _correlation(earlier.spectrum, earlier.means, earlier.spreads, later, part)
     evidence = correlation * overlaps.weights[part]
     evidence[overlaps.small[part]] = -1.0
     inner = evidence[top - down.start : bottom - down.start, left - across.start : right - across.start]
@@ -161,6 +177,45 @@ def register(
         overlap_share=float(overlaps.shares[part][row, column]),
         correlation=float(correlation[row, column]),
     )
+
+
+def might_agree(earlier: Sequence[Plate], later: Plate) -> tuple[bool, ...]:
+    """For each of several plates, whether `register` may trust it to show the later one's place.
+
+    All are of one size, and looked at together at half of it: a third of the cost of registering each.
+    """
+    halves, half = [each.half for each in earlier], later.half
+    if not halves:
+        return ()
+    overlaps = _overlaps(*half.values.shape)
+    correlation = _correlation(
+        np.stack([each.spectrum for each in halves]),
+        np.stack([each.means for each in halves]),
+        np.stack([each.spreads for each in halves]),
+        half,
+    ).reshape(len(halves), -1)
+    best = np.where(overlaps.small.ravel(), -1.0, correlation * overlaps.weights.ravel()).argmax(axis=1)
+    agreed = correlation[np.arange(len(halves)), best]
+    asked = _trusted_from(overlaps.shares.ravel()[best]) - _SCREEN_MARGIN
+    return tuple((agreed >= asked).tolist())
+
+
+def _correlation(
+    spectrum: NDArray[np.complex64],
+    means: Floats,
+    spreads: Floats,
+    later: Plate,
+    part: tuple[slice, slice] = (slice(None), slice(None)),
+) -> Floats:
+    """That of one earlier plate, or of a stack of them, with the later one, at the shifts of ``part``."""
+    rows, columns = later.values.shape
+    products = np.fft.irfft2(spectrum * np.conj(later.spectrum), _padded((rows, columns)))
+    products = np.roll(products, (rows - 1, columns - 1), (-2, -1))[..., : 2 * rows - 1, : 2 * columns - 1]
+    # Seen from the later picture the same overlap belongs to the opposite shift.
+    covariance = products[(..., *part)] - means[(..., *part)] * later.sums[::-1, ::-1][part]
+    floors = _overlaps(rows, columns).floors[part]
+    scale = np.maximum(spreads[(..., *part)] * later.spreads[::-1, ::-1][part], floors)
+    return np.asarray(covariance / np.sqrt(scale, out=scale), dtype=np.float32)
 
 
 def _window(near: float, within: float, size: int) -> tuple[int, int]:
@@ -187,13 +242,10 @@ def _padded(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _sums_over_overlap(values: Floats) -> Floats:
-    rows, columns = values.shape
     table = cv2.integral(values, sdepth=cv2.CV_64F)
-    down, across = np.arange(1 - rows, rows), np.arange(1 - columns, columns)
-    top, bottom = np.maximum(0, down), np.minimum(rows, rows + down)
-    left, right = np.maximum(0, across), np.minimum(columns, columns + across)
-    strips = table[bottom] - table[top]
-    return np.asarray(strips[:, right] - strips[:, left], dtype=np.float32)
+    # Of the integral's rows and columns, up to each one; then, of what is left, from each one on.
+    strips = np.concatenate([table[1:], table[-1:] - table[1:-1]])
+    return np.concatenate([strips[:, 1:], strips[:, -1:] - strips[:, 1:-1]], axis=1, dtype=np.float32)
 
 
 @lru_cache(maxsize=4)
