@@ -235,6 +235,7 @@ class Observer:
             self._problems.raise_(SLIDE_MAP, str(error))
         else:
             self._problems.clear(SLIDE_MAP)
+        self._gates.slide_map.point_out(self._desk.blasts)
 
     def _pass_on(self, _frame: Frame, judged: _Judged) -> None:
         self._problems.clear(GATES)
@@ -311,4 +312,5 @@ class Observer:
         self._clock.note(FRAME_TO_RECORD, self._monotonic_s() - field.frame.monotonic_s)
         if counted is not None:
             self.fields += 1
+            slide_map.point_out(self._desk.blasts)
             self._on_field(counted)

@@ -11,6 +11,7 @@ from edge.analysis.session import SlideSession
 from edge.analysis.stop_rule import StopRule
 from edge.contract.message import Stamp
 from edge.contract.records import CoveredGround
+from edge.daemon.blast_cells import BlastCells
 from edge.daemon.kept_slide import KeptSlide, SlideHead
 from edge.daemon.slide_state import Ending, SlideState
 
@@ -30,6 +31,7 @@ class OpenSlide:
     head: SlideHead
     session: SlideSession
     differentials: Differentials
+    blasts: BlastCells
     ground: CoveredGround | None
 
     @classmethod
@@ -43,6 +45,7 @@ class OpenSlide:
         return cls(
             head=kept.head,
             differentials=differentials,
+            blasts=BlastCells(blasts=kept.head.blasts, cells=kept.cells),
             session=SlideSession(
                 differentials=differentials,
                 rule=replace(rules.stop, target_cells=kept.head.target_cells),

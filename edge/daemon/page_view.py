@@ -12,15 +12,18 @@ from edge.analysis.focus_trend import FocusTrend
 from edge.contract.records import SlideRecord
 from edge.contract.status import HealthRecord
 from edge.daemon.gallery import Gallery, GalleryCell
+from edge.daemon.ground_view import GroundView
 from edge.daemon.slide_desk import SlideDesk, SlideError
 from edge.daemon.slide_journal import CountedCell, CountedField
 from edge.frame import Frame, Pixels
+from edge.slide_map.sketch import ShownGround
 from edge.web.view import (
     TARGET_CHOICES,
     BundleView,
     CameraView,
     FieldPicture,
     GalleryGroup,
+    GroundMap,
     LiveFrame,
     PageCell,
     PageState,
@@ -50,6 +53,7 @@ class PageView:
         acknowledged_records: Callable[[], int],
         update: Callable[[], str] = str,
         focus_trend: Callable[[], FocusTrend | None] = lambda: None,
+        ground: Callable[[], ShownGround] = ShownGround,
     ) -> None:
         self._desk = desk
         self._bundle = bundle
@@ -71,6 +75,9 @@ class PageView:
         self._fields_seen = 0
         self._field_cells: tuple[PageCell, ...] = ()
         self._gallery = Gallery()
+        self._ground = GroundView(
+            shown=ground, blasts=lambda: desk.blasts, followed=lambda: desk.not_counting is None
+        )
 
     def see_frame(self, frame: Frame, refusal: str | None) -> None:
         """The newest frame, and why it is no field (None where it is one)."""
@@ -121,6 +128,7 @@ class PageView:
                 targets=self._targets,
                 hides_ids=self._desk.hides_ids,
                 focus_trend=self._focus_trend(),
+                ground_map=self._ground.sight(),
             )
 
     def field(self) -> FieldPicture | None:
@@ -161,6 +169,11 @@ class PageView:
         """The latest cells by class, newest first."""
         with self._changed:
             return self._gallery.groups()
+
+    def ground_map(self) -> GroundMap:
+        """The covered ground as it is drawn now."""
+        with self._changed:
+            return self._ground.map()
 
     def open_slide(self, slide: str | None, target_cells: int | None) -> None:
         """Begin a slide session, or go on with the one that is open under this accession id."""
@@ -225,6 +238,7 @@ class PageView:
         with self._changed:
             if anew:
                 self._forget_cells()
+                self._ground.begin_slide()
             self._step()
 
     def _shown_name(self, slide: str) -> str:

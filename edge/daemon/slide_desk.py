@@ -83,6 +83,8 @@ class SlideDesk:
         """How many slides were opened: a change tells that what was counted may be counted again."""
         self.kept_map: Mapping[str, bytes] = {}
         """What the slide map had kept of a slide that this run goes on with; empty for one that is new."""
+        self.blasts: tuple[int, ...] = ()
+        """Numbers of the cells that count as blasts on the slide in ``latest``; of many the newest."""
         self.notice = ""
         """What a person should know of a slide that an earlier run left; empty after the next order."""
 
@@ -285,6 +287,7 @@ class SlideDesk:
         self, slide: OpenSlide, accession: str | None, *, kept_map: Mapping[str, bytes] | None = None
     ) -> None:
         self._slide = slide
+        self.blasts = slide.blasts.newest
         self.accession = accession
         self.kept_map = kept_map or {}
         self.opened += 1
@@ -322,6 +325,8 @@ class SlideDesk:
 
     def _take(self, slide: OpenSlide, step: Step, key: Key) -> None:
         slide.session.take(step)
+        slide.blasts.take(step.cells)
+        self.blasts = slide.blasts.newest
         self._state = slide.state_at(self.stamp(key))
 
     def _close(self, slide: OpenSlide, ending: Ending) -> None:

@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 from edge.errors import LeukoscopeError
 from edge.web.feed import Feed, FieldPictures, TooManyWatchersError, Watcher, read_state
 from edge.web.guard import is_loopback
-from edge.web.view import CellId, GalleryGroup, ScanOutcome, StationView, Verdict
+from edge.web.view import CellId, GalleryGroup, GroundMap, ScanOutcome, StationView, Verdict
 
 KEEP_ALIVE_S: Final = 10.0
 
@@ -150,6 +150,9 @@ class _Routes:
     def gallery(self) -> tuple[GalleryGroup, ...]:
         return self._view.gallery()
 
+    def ground_map(self) -> GroundMap:
+        return self._view.ground_map()
+
     def open_slide(self, order: SlideOrder) -> None:
         self._view.open_slide(order.slide, order.target_cells)
 
@@ -189,6 +192,7 @@ def create_app(*, view: StationView, feed: Feed, pictures: FieldPictures, remote
     app.add_api_route("/api/frame.jpg", routes.frame_picture)
     app.add_api_route("/api/cells/{cell_id}.jpg", routes.cell_picture)
     app.add_api_route("/api/gallery", routes.gallery)
+    app.add_api_route("/api/ground", routes.ground_map)
     app.add_api_route("/api/health", routes.health)
     for order, obey in (
         ("/api/slide/open", routes.open_slide),

@@ -17,7 +17,7 @@ import numpy as np
 
 from edge.analysis.differential import Differentials
 from edge.analysis.focus_trend import FocusTrend
-from edge.contract.records import CoveredGround, StopAdvice
+from edge.contract.records import StopAdvice
 from edge.contract.status import HealthRecord, StageLatency
 from edge.contract.taxonomy import (
     ARTEFACT,
@@ -29,6 +29,7 @@ from edge.contract.taxonomy import (
 )
 from edge.errors import LeukoscopeError
 from edge.frame import Pixels
+from edge.web.drawn_ground import DrawnGround
 from edge.web.drawn_smear import CLASSES, HEIGHT_PX, WIDTH_PX, DrawnSmear, confusion
 from edge.web.view import (
     TARGET_CHOICES,
@@ -36,6 +37,7 @@ from edge.web.view import (
     CameraView,
     FieldPicture,
     GalleryGroup,
+    GroundMap,
     LiveFrame,
     PageCell,
     PageState,
@@ -81,6 +83,7 @@ class FakeStation:
         self._update = ""
         self._notice = ""
         self._focus_trend: FocusTrend | None = None
+        self.ground = DrawnGround()
         self._differentials = Differentials(confusion=confusion(), blasts=("blast",))
         self._slides = 0
         self._state: Literal["open", "paused", "closed"]
@@ -106,6 +109,7 @@ class FakeStation:
                     cells=drawn.cells,
                 )
                 if self._state == "open":
+                    self.ground.count(drawn.cells)
                     self._crops.update(drawn.crops)
                     self._count(drawn.cells)
                 if self._broker != "connected":
@@ -185,6 +189,7 @@ class FakeStation:
                 update=self._update,
                 notice=self._notice,
                 focus_trend=self._focus_trend,
+                ground_map=self.ground.sight,
             )
 
     def field(self) -> FieldPicture | None:
@@ -225,6 +230,11 @@ class FakeStation:
                 for name in (*CLASSES, DOUBTFUL, OUT_OF_DISTRIBUTION, ARTEFACT, UNCLASSIFIED)
                 if self._gallery.get(name)
             )
+
+    def ground_map(self) -> GroundMap:
+        """As StationView."""
+        with self._changed:
+            return self.ground.map
 
     def open_slide(self, slide: str | None, target_cells: int | None) -> None:
         """As StationView; the name "full" is refused as a full disk would refuse it."""
@@ -302,6 +312,7 @@ class FakeStation:
         self._target_cells = target_cells or TARGET_CHOICES[0]
         self._opened_at = _START + timedelta(minutes=11 * self._slides)
         self._slide_fields = 0
+        self.ground.begin()
         self._tally: Counter[str] = Counter()
         self._objects: Counter[ObjectKind] = Counter()
         self._gallery: dict[str, deque[PageCell]] = {}
@@ -335,12 +346,7 @@ class FakeStation:
             ),
             differential=differential.rows,
             blasts=differential.blasts,
-            ground=CoveredGround(
-                frames=0.9 * self._slide_fields,
-                mm2=0.0018 * self._slide_fields,
-                islands=1 + self._slide_fields // 40,
-                tracking_losses=self._slide_fields // 40,
-            ),
+            ground=self.ground.covered(self._slide_fields),
         )
 
     def _health(self) -> HealthRecord:

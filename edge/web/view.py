@@ -7,7 +7,8 @@ it looks at what the station holds already and waits for nothing but a short loc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal, Protocol
 
@@ -16,10 +17,11 @@ from typing_extensions import Self
 
 from edge.analysis.focus_trend import FocusTrend
 from edge.contract.manifest import Manifest
-from edge.contract.message import Count
+from edge.contract.message import BoxPx, Count
 from edge.contract.records import BlastShare, CellResult, CoveredGround, ShareRow, StopAdvice
 from edge.contract.status import HealthRecord
 from edge.contract.taxonomy import ObjectKind
+from edge.slide_map.sketch import Sketch
 
 TARGET_CHOICES: Final = (100, 200, 400)
 """The counts that a person is offered at the opening, beside the station's own target."""
@@ -94,6 +96,58 @@ class SlideView(_Part):
     ground: CoveredGround | None = None
 
 
+class GroundSight(_Part):
+    """Where the camera looks on the map that has this ``version``; its picture's frame on the island.
+
+    ``tracking`` is lost where nothing tells that, and off where nobody follows the camera.
+    """
+
+    version: Count = 0
+    tracking: Literal["known", "lost", "off"] = "off"
+    frame_px: BoxPx | None = None
+
+
+class GroundMap(_Part):
+    """The island where the camera looks, or was last known to, with the ground that its fields cover.
+
+    ``squares`` has one bit a square (base64, row by row without padding, the first in the highest bit), set
+    where there is covered ground; the first square's upper left corner lies at ``corner_px`` on the island.
+    ``blasts_px`` are the middles of the newest cells that count as blasts. ``other_islands`` are parts of
+    the slide of which it is not known where they lie. All in pixels of the frames.
+    """
+
+    version: Count = 0
+    fields: Count = 0
+    frame_size_px: tuple[int, int] | None = None
+    um_per_px: float | None = None
+    corner_px: tuple[float, float] = (0.0, 0.0)
+    square_px: float = 1.0
+    columns: Count = 0
+    rows: Count = 0
+    squares: str = ""
+    blasts_px: tuple[tuple[int, int], ...] = ()
+    other_islands: Count = 0
+
+    @classmethod
+    def of(cls, sketch: Sketch, *, version: int, blasts: Container[int]) -> Self:
+        """What the page is told of a sketch, some 2 KB; of its dots those whose numbers are in ``blasts``."""
+        return cls(
+            version=version,
+            fields=sketch.fields,
+            frame_size_px=(sketch.lens.width_px, sketch.lens.height_px),
+            um_per_px=sketch.lens.um_per_px,
+            corner_px=sketch.corner_px,
+            square_px=sketch.square_px,
+            columns=sketch.columns,
+            rows=sketch.rows,
+            squares=base64.b64encode(sketch.squares).decode(),
+            blasts_px=tuple(
+                (round(dot.at_px[0]), round(dot.at_px[1])) for dot in sketch.dots if dot.number in blasts
+            ),
+            other_islands=sketch.other_islands,
+        )
+
+
 class PageState(_Part):
     """Everything on the page but the pictures. ``version`` is that of ``wait_for_change``.
 
@@ -101,7 +155,8 @@ class PageState(_Part):
     sent. Both count since the station's start. ``update`` says how a new bundle stands; empty without one.
     ``notice`` is what became of a slide that an earlier run left open; empty where there is nothing to say.
     ``targets`` are those offered at the opening, the station's own first; ``hides_ids`` says that records
-    have a pseudonym in the place of an accession id.
+    have a pseudonym in the place of an accession id. ``ground_map`` names the version of the map of the
+    covered ground, which is asked for when that changes.
     """
 
     version: int
@@ -118,6 +173,7 @@ class PageState(_Part):
     targets: Annotated[tuple[int, ...], Field(min_length=1)] = TARGET_CHOICES
     hides_ids: bool = True
     focus_trend: FocusTrend | None = None
+    ground_map: GroundSight = GroundSight()
 
 
 class PageCell(_Part):
@@ -192,6 +248,10 @@ class StationView(Protocol):
 
     def gallery(self) -> tuple[GalleryGroup, ...]:
         """The latest cells of the slide session by class; groups without a cell may be left out."""
+        ...
+
+    def ground_map(self) -> GroundMap:
+        """The covered ground as it is drawn now."""
         ...
 
     def open_slide(self, slide: str | None, target_cells: int | None) -> None:

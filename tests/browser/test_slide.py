@@ -205,7 +205,8 @@ def test_ground_and_focus_are_told_beside_the_picture(visit, station):
         for trend, words in (("improving", "sharper"), ("worsening", "softer"), (None, "")):
             station.turn_focus(trend)
             expect(page.locator("#focus-trend")).to_contain_text(words)
-        station.advance(40)
+        station.ground.lose()
+        station.advance()
         expect(page.locator("#ground")).to_contain_text("in 2 pieces")
 
 

@@ -5,6 +5,7 @@ import { connect } from "./connection.js";
 import { Differential } from "./differential.js";
 import { find } from "./element.js";
 import { Gallery } from "./gallery.js";
+import { Ground } from "./ground.js";
 import { showHealth, showStrip } from "./health.js";
 import { Picture } from "./picture.js";
 import { SlideControl } from "./slide.js";
@@ -16,6 +17,7 @@ const cellDialog = new CellDialog();
 const onCell = (cell) => cellDialog.show(cell, state);
 const picture = new Picture({ onCell });
 const gallery = new Gallery({ onCell });
+const ground = new Ground();
 const slide = new SlideControl();
 const differential = new Differential();
 
@@ -24,6 +26,7 @@ find("strip-more").addEventListener("click", () => find("problems-dialog").showM
 connect({
   onHello: (hello) => {
     picture.forget();
+    ground.forget();
     slide.hello(hello);
   },
   onState: (told) => {
@@ -35,6 +38,7 @@ connect({
     differential.update(state);
     cellDialog.update(state);
     gallery.update(state);
+    ground.update(state);
     showHealth(state);
     showStrip(state, link);
   },

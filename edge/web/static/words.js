@@ -58,6 +58,7 @@ export const covered = ({ mm2, frames, islands }) => {
   const area = mm2 === null ? `${frames.toFixed(frames < 10 ? 1 : 0)} frames` : `${mm2.toPrecision(2)} mm²`;
   return `${area} covered${islands > 1 ? ` in ${islands} pieces` : ""}`;
 };
+export const length = (um) => (um >= 1000 ? `${Number((um / 1000).toPrecision(2))} mm` : `${Number(um.toPrecision(2))} µm`);
 export const count = (number) => number.toLocaleString("en", { useGrouping: true });
 export const bytes = (number) =>
   number >= 1e9 ? `${(number / 1e9).toFixed(1)} GB` : number >= 1e6 ? `${Math.round(number / 1e6)} MB` : `${Math.ceil(number / 1e3)} kB`;
