@@ -25,6 +25,8 @@ import psutil
 from typing_extensions import Self
 
 import edge.running
+from benchmarks.scripted_station import Bench, Script, Smear, draw_pictures
+from benchmarks.soak import soak
 from edge.broker import Mosquitto
 from edge.bundle import starter_bundle
 from edge.camera.protocol import Camera
@@ -32,8 +34,6 @@ from edge.camera.settings import VirtualSlideSettings, open_camera
 from edge.config import EngineSettings, PageSettings, StationConfig
 from edge.frame import Frame
 from edge.outbox.settings import MqttSettings
-from tests.edge.daemon.scripted_station import Bench, Script, Smear, draw_pictures
-from tests.soak.soak import soak
 
 SLICE_S = 12.0
 SETTLE_S = 2.0

@@ -29,7 +29,7 @@ from edge.daemon.orders import Orders
 from edge.daemon.page_view import PageView
 from edge.daemon.problems import Problems
 from edge.daemon.publishing import publishing_by
-from edge.daemon.station_parts import PAGE, station_parts, supervise
+from edge.daemon.station_parts import station_parts, supervise
 from edge.daemon.timing import StageClock
 from edge.daemon.updates import RecordedReports, Updates
 from edge.engine.golden import check_golden
@@ -117,6 +117,7 @@ class Station:
             acknowledged_records=lambda: self.acknowledged_records,
             update=lambda: "" if self._updates is None else self._updates.told,
             focus_trend=lambda: optics.gates.focus_trend,
+            ground=lambda: optics.gates.slide_map.shown,
         )
         self._observer = Observer(
             frames=self._frames,
@@ -198,7 +199,7 @@ class Station:
                 port=config.page.port,
                 names=config.page.names,
                 remote_control=config.page.remote_control,
-                on_progress=lambda: self._clock.passed(PAGE),
+                monotonic_s=monotonic_s,
             )
             if config.page.enabled
             else None

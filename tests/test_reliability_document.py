@@ -40,7 +40,7 @@ def test_every_promise_names_its_test():
     assert [promise for promise, tests in rows if not _NAMED.search(tests)] == []
 
 
-@pytest.mark.parametrize("place", ["edge/daemon/supervision_rules.py", "tests/soak/soak.py"])
+@pytest.mark.parametrize("place", ["edge/daemon/supervision_rules.py", "benchmarks/soak.py"])
 def test_the_files_that_it_leads_to_exist(place):
     assert place in DOCUMENT.read_text()
     assert (REPOSITORY / place).is_file()

@@ -66,11 +66,12 @@ def station_parts(
             name=PAGE,
             lost="The page is no longer served; counting and delivery go on",
             limit_s=lambda: stuck_after_s,
-            silent_s=lambda: clock.silent_s(PAGE),
-            passes=lambda: clock.passes(PAGE),
+            silent_s=lambda: page.silent_s,
+            passes=lambda: page.passes,
             fault=lambda: "" if page.running else "its threads have ended",
-            restart=lambda _reason: _begin_page_anew(page, clock),
+            restart=lambda _reason: page.restart(),
             give_up=lambda _reason: page.stop(0),
+            left_behind=lambda: page.left_behind,
         )
 
 
@@ -107,8 +108,3 @@ def _stage(observer: Observer, stage: str, clock: StageClock, stuck_after_s: flo
 
 def _giving_up(observer: Observer, stage: str) -> Callable[[str], None]:
     return lambda reason: observer.give_up(stage, reason)
-
-
-def _begin_page_anew(page: PageServer, clock: StageClock) -> None:
-    clock.alive(PAGE)
-    page.restart()

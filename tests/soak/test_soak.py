@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
+from benchmarks.soak import MEMORY_SHARE, YOUNG_MEMORY_SHARE, Sample, judged, soak
 from edge.bundle import starter_bundle
-from tests.soak.soak import MEMORY_SHARE, YOUNG_MEMORY_SHARE, Sample, judged, soak
 
 STEADY = [
     Sample(

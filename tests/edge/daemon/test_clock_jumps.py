@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.edge.daemon.scripted_station import DEADLINE_S, Bench, Script, Smear, draw_pictures
+from benchmarks.scripted_station import DEADLINE_S, Bench, Script, Smear, draw_pictures
 
 YEAR = timedelta(days=365)
 

@@ -8,9 +8,9 @@ import threading
 import numpy as np
 import pytest
 
+from benchmarks.scripted_station import BUNDLE, Script, draw_pictures
 from edge.daemon.engine_sessions import EngineSessions
 from edge.errors import EngineError
-from tests.edge.daemon.scripted_station import BUNDLE, Script, draw_pictures
 
 DEADLINE_S = 20
 

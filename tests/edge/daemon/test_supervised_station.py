@@ -8,10 +8,10 @@ import time
 
 import pytest
 
+from benchmarks.scripted_station import DEADLINE_S, STUCK_AFTER_S, Bench, Script, Smear, draw_pictures
 from edge.camera.reconnecting import Backoff, Reconnecting
 from edge.daemon.observer import NOT_ANALYSED
 from edge.errors import StorageError
-from tests.edge.daemon.scripted_station import DEADLINE_S, STUCK_AFTER_S, Bench, Script, Smear, draw_pictures
 
 
 @pytest.fixture(scope="module", autouse=True)

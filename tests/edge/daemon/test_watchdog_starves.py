@@ -19,7 +19,7 @@ STATION = f"""
 import ctypes, sys, threading
 from pathlib import Path
 from edge.watchdog import Watchdog
-from tests.edge.daemon.scripted_station import Bench, Script, Smear, draw_pictures
+from benchmarks.scripted_station import Bench, Script, Smear, draw_pictures
 
 class Holding(Script):
     def answer(self, batch):

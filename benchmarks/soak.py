@@ -223,7 +223,7 @@ class _Fleet:
 @contextmanager
 def _process(log: Path, module: str, *arguments: object) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as out:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - the station's and the collector's own commands
             [sys.executable, "-m", module, *map(str, arguments)],
             stdout=out,
             stderr=out,
