@@ -62,7 +62,8 @@ export class Ground {
     status.title = this.#sight.tracking === "lost" ? "Nothing tells where the camera looks; the map finds the place again by ground that it has seen" : words;
     status.dataset.kind = kind;
     const parts = this.#map?.other_islands ?? 0;
-    say(find("ground-parts"), parts ? `${count(parts)} ${parts === 1 ? "part" : "parts"} not joined yet` : "");
+    say(find("ground-parts"), parts ? `${count(parts)} ${parts === 1 ? "part" : "parts"} not joined` : "");
+    find("ground-parts").title = parts ? "Ground of this slide that was shown too, but not yet how it lies to this" : "";
     find("ground-lost").hidden = this.#sight.tracking !== "lost";
     this.#canvas.setAttribute("aria-label", this.#label(words));
     this.#draw();
@@ -84,10 +85,11 @@ export class Ground {
       ? length(squares * map.square_px * map.um_per_px)
       : `${(squares * map.square_px / frame).toFixed(1)} frames`);
     const [width, height] = map.frame_size_px;
+    const blasts = map.blasts_px.length;
     const parts = [
       `${count(map.fields)} ${map.fields === 1 ? "field" : "fields"}`,
       `${across(map.columns, width)} wide, ${across(map.rows, height)} high`,
-      map.blasts_px.length ? `${count(map.blasts_px.length)} blasts marked` : "",
+      blasts ? `${count(blasts)} ${blasts === 1 ? "blast" : "blasts"} marked` : "",
       find("ground-parts").textContent,
       this.#sight.tracking === "lost" ? "the place is lost" : "",
       words.toLowerCase(),
@@ -174,7 +176,7 @@ export class Ground {
   #drawBlasts(view, ink, ratio) {
     const context = this.#context;
     context.fillStyle = ink.blast;
-    const half = 3.2 * ratio;
+    const half = Math.max(1.6, Math.min(3.2, 0.08 * this.#map.frame_size_px[0] * view.scale / ratio)) * ratio;
     for (const [x, y] of this.#map.blasts_px) {
       const [middleX, middleY] = [view.x(x), view.y(y)];
       context.beginPath();
