@@ -1,6 +1,6 @@
 """What calibration is worth: answers under a bad lamp with and without it, the scale's error, the time.
 
-    python benchmarks/calibration.py [--fields 24] [--rulings 200]
+    python benchmarks/calibration.py [--fields 24] [--rulings 400]
 
 Fields are drawn, so that the same one can be seen in even white light and under a vignetted, tinted lamp; and
 real ones are taken for such as were seen in even light, and darkened as the lamp would have darkened them.
@@ -12,9 +12,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -46,15 +49,19 @@ def main() -> None:
     cv2.setNumThreads(1)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--fields", type=int, default=24, help="how many fields are analysed, each 8 times, drawn and real"
+        "--fields",
+        type=int,
+        default=24,
+        help="how many fields are analysed, each 8 times, drawn and real; 0: none",
     )
-    parser.add_argument("--rulings", type=int, default=200, help="how many micrometers are measured")
+    parser.add_argument("--rulings", type=int, default=400, help="how many micrometers are measured")
     home = Path(__file__).resolve().parents[2] / "shared" / "data"
     data = Path(os.environ.get("LEUKOSCOPE_DATA", home))
     options = parser.parse_args()
     print_time()
     print_scales(options.rulings)
-    print_answers(options.fields, data)
+    if options.fields:
+        print_answers(options.fields, data)
 
 
 def correction(lamp: EmptyGlass) -> Correction:
@@ -84,7 +91,8 @@ def print_time() -> None:
 
 
 def print_scales(rulings: int) -> None:
-    errors, held, refused = [], 0, 0
+    errors, held, lines = [], [], []
+    refusals: Counter[str] = Counter()
     rng = np.random.default_rng(0)
     for seed in range(rulings):
         pitch_px = float(np.exp(rng.uniform(np.log(10), np.log(115))))
@@ -98,20 +106,34 @@ def print_scales(rulings: int) -> None:
             line_share=float(rng.uniform(0.1, 0.35)),
             short_share=float(rng.uniform(0.4, 0.9)),
             bright=bool(rng.random() < 0.2),  # noqa: PLR2004 - one in five
+            specks=int(rng.integers(0, 25)),
+            tilt_blur_px=float(rng.uniform(0, min(2.0, 0.05 * pitch_px))),
         )
         try:
             scale = measure_scale(drawn.render(seed), pitch_um=10.0)
-        except CalibrationError:
-            refused += 1
+        except CalibrationError as error:
+            refusals[re.sub(r"[\d.]+", "N", error.fault)] += 1
             continue
         true = 10.0 / pitch_px
         errors.append(abs(scale.um_per_px / true - 1))
-        held += scale.low <= true <= scale.high
+        held.append(scale.low <= true <= scale.high)
+        lines.append(scale.lines)
     print(
-        f"\nscale of {rulings} drawn rulings: refused {refused}, error median {np.median(errors):.3%}, p95 "
-        f"{np.quantile(errors, 0.95):.3%}, largest {max(errors):.3%}; "
-        f"the 95% interval held {held / len(errors):.1%}"
+        f"\nscale of {rulings} drawn rulings: refused {refusals.total()}, error median "
+        f"{np.median(errors):.3%}, p95 {np.quantile(errors, 0.95):.3%}, largest {max(errors):.3%}; "
+        f"the 95% interval held {np.mean(held):.1%}"
     )
+    for fewest, most in pairwise((4, 6, 9, 15, 30, 1000)):
+        of = [number for number, each in enumerate(lines) if fewest <= each < most]
+        if of:
+            print(
+                f"  {fewest} to {most - 1} lines, {len(of)} rulings: error median "
+                f"{np.median([errors[number] for number in of]):.3%}, largest "
+                f"{max(errors[number] for number in of):.3%}, "
+                f"held {np.mean([held[number] for number in of]):.1%}"
+            )
+    for why, count in refusals.most_common():
+        print(f"  refused {count}: {why}")
 
 
 def print_answers(fields: int, data: Path) -> None:

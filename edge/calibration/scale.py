@@ -2,7 +2,8 @@
 
 A stage micrometer is a ruled glass: parallel lines at a known pitch. The picture is summed along the lines,
 so that thousands of pixels vote for each; the autocorrelation of that profile tells the pitch roughly, and a
-straight line through the places of all the lines tells it to a fraction of a pixel, with its uncertainty.
+straight line through the places of all the lines (``edge.calibration.ruled_lines``) tells it to a fraction of
+a pixel, with its uncertainty.
 """
 
 from __future__ import annotations
@@ -16,11 +17,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.calibration.projection import STEPS_PER_PX, Profile, Relief, project
+from edge.calibration.ruled_lines import BANDS, Ruling, fit, middles, sight, straightness
 from edge.errors import CalibrationError
 from edge.frame import Pixels
 
-MIN_LINES: Final = 4
-"""Three spacings: with fewer, one line out of place could not be told from a wrong pitch."""
+MIN_LINES: Final = 5
+"""Fewer cannot tell the scale to ``MAX_UNSURE``, however evenly they lie (``RULED_EVENLY``)."""
+MAX_UNSURE: Final = 0.004
+"""Half the widest 95% interval that is accepted, as a share: below the half percent that is aimed at, since
+of few lines those are accepted that lie evenly by chance."""
+_FULL_HEIGHT_RANK: Final = 4
+"""The height of so manieth line is taken for that of all: a speck or two may stand higher."""
 MIN_PITCH_PX: Final = 8.0
 """Finer lines are near to what a sensor can alias, and their places are known to few parts of a pitch."""
 
@@ -33,14 +41,8 @@ _MAX_RESIDUAL: Final = 0.04
 _MIN_FOUND: Final = 0.7
 _MAX_MISPLACED: Final = 0.25
 _MAX_APART: Final = 0.005
-_STEPS_PER_PX: Final = 2
 _GRADIENT_PX: Final = 2.0
 _SMALL_PX: Final = 160
-# Student's t for a two-sided 95% interval, by degrees of freedom from 2 on; beyond the table it is near 2.
-_STUDENT_95: Final = (4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160)
-_STUDENT_MANY: Final = 2.145
-
-Profile = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,35 +65,37 @@ def measure_scale(picture: Pixels, *, pitch_um: float) -> Scale:
     """The scale of a picture that shows lines ruled ``pitch_um`` apart, at any angle, dark or bright.
 
     The angle is the eigenvector of the structure tensor (Bigun and Granlund 1987), refined to where the
-    projection is richest in contrast. The interval is that of the slope of a least squares line through the
-    lines' places (Student's t). Raises CalibrationError, with the reason, where the lines are not clear.
+    projection is richest in contrast, then to where the lines' places do not move along them. The interval
+    is that of ``edge.calibration.ruled_lines``. Raises CalibrationError, with the reason, where the lines are
+    not clear, or too few and too uneven to tell the scale to ``MAX_UNSURE``.
     """
     if pitch_um <= 0:
         raise ValueError("the pitch of the lines must be positive")
     relief = _relief(picture)
     angle = _refined(relief, _direction(relief))
-    profile = _lines_upwards(_project(relief, angle))
-    lag = _pitch_steps(profile)
-    slope, error, residual, used = _ruling(_line_places(profile, lag), lag)
-    _require_ruled(profile, slope)
-    pitch_px = slope / _STEPS_PER_PX
+    # The first look at the bands sets the angle right, the second tells how right it is.
+    angle = _ruled(relief, angle)[1]
+    ruling, angle = _ruled(relief, angle)
+    _require_sure(ruling)
+    pitch_px, error_px = ruling.pitch / STEPS_PER_PX, ruling.half_interval / STEPS_PER_PX
     return Scale(
         um_per_px=pitch_um / pitch_px,
-        low=pitch_um / (pitch_px + error / _STEPS_PER_PX),
-        high=pitch_um / max(pitch_px - error / _STEPS_PER_PX, 1e-9),
+        low=pitch_um / (pitch_px + error_px),
+        high=pitch_um / max(pitch_px - error_px, 1e-9),
         angle_deg=math.degrees(angle),
-        lines=used,
-        residual_px=residual / _STEPS_PER_PX,
+        lines=ruling.lines,
+        residual_px=ruling.residual / STEPS_PER_PX,
     )
 
 
 def agreed_scale(scales: Sequence[Scale]) -> Scale:
-    """The scale with the narrowest interval of several pictures of one ruling.
+    """The scale of the picture with the most lines, of several pictures of one ruling.
 
-    Raises CalibrationError where another differs from it by more than the intervals of both and half a
-    percent: then the pictures are not of one objective, or not of one ruling.
+    Not that with the narrowest interval, whose lines may lie evenly by chance. Raises CalibrationError where
+    another differs from it by more than the intervals of both and half a percent: then the pictures are not
+    of one objective, or not of one ruling.
     """
-    best = min(scales, key=lambda scale: scale.high / scale.low)
+    best = max(scales, key=lambda scale: scale.lines)
     for each in scales:
         apart = abs(each.um_per_px / best.um_per_px - 1)
         allowed = _MAX_APART + (each.high - each.low + best.high - best.low) / (2 * best.um_per_px)
@@ -103,7 +107,7 @@ def agreed_scale(scales: Sequence[Scale]) -> Scale:
     return best
 
 
-def _relief(picture: Pixels) -> NDArray[np.float32]:
+def _relief(picture: Pixels) -> Relief:
     """The logarithm of green less the slow change of the light: about the share of light missing."""
     green = np.log1p(picture[..., 1].astype(np.float32))
     height_px, width_px = green.shape
@@ -118,7 +122,7 @@ def _small_size(width_px: int, height_px: int) -> tuple[int, int]:
     return columns, max(1, round(height_px * columns / width_px))
 
 
-def _direction(relief: NDArray[np.float32]) -> float:
+def _direction(relief: Relief) -> float:
     """The angle across the lines, in radians. Raises CalibrationError where no direction stands out."""
     smooth = cv2.GaussianBlur(relief, (0, 0), _GRADIENT_PX)
     across, down = (cv2.Sobel(smooth, cv2.CV_32F, *order) for order in ((1, 0), (0, 1)))
@@ -131,39 +135,33 @@ def _direction(relief: NDArray[np.float32]) -> float:
     return 0.5 * math.atan2(2 * xy, xx - yy)
 
 
-def _refined(relief: NDArray[np.float32], angle: float) -> float:
+def _refined(relief: Relief, angle: float) -> float:
     """The angle near ``angle`` under which the projection has the most contrast."""
     relief = relief[::2, ::2]  # no angle is lost by it, and most of the time is spent here
-    for reach_deg, steps in ((3.0, 13), (0.5, 11), (0.1, 11)):
+    for reach_deg, steps in ((3.0, 13), (0.5, 11)):
         tried = angle + np.radians(np.linspace(-reach_deg, reach_deg, steps))
-        angle = float(max(tried, key=lambda each: float(np.var(_project(relief, each)))))
+        angle = float(max(tried, key=lambda each: float(np.var(project(relief, each).profile))))
     return math.remainder(angle, math.pi)
 
 
-def _project(relief: NDArray[np.float32], angle: float) -> Profile:
-    """The mean along the lines, in half-pixel steps across them."""
-    rows, columns = (np.arange(size, dtype=np.float32) for size in relief.shape)
-    place = columns[None, :] * math.cos(angle) + rows[:, None] * math.sin(angle)
-    start = float(place.min())
-    step = ((place - start) * _STEPS_PER_PX).ravel()
-    low = step.astype(np.int32)
-    part = step - low
-    size = int(low.max()) + 2
-    votes = np.bincount(low, 1 - part, size) + np.bincount(low + 1, part, size)
-    value = relief.ravel()
-    sums = np.bincount(low, value * (1 - part), size) + np.bincount(low + 1, value * part, size)
-    # Half steps lie between the pixels of a picture that stands straight: each takes from its neighbours.
-    votes, sums = (np.convolve(each, (0.25, 0.5, 0.25), mode="same") for each in (votes, sums))
-    # Steps that few pixels vote for, in the picture's corners, are mostly noise.
-    kept = np.flatnonzero(votes > 0.4 * votes.max())
-    chosen = np.s_[kept[0] : kept[-1] + 1]
-    return np.asarray(sums[chosen] / votes[chosen], dtype=np.float64)
-
-
-def _lines_upwards(profile: Profile) -> Profile:
-    """The profile about its mean, turned so that the lines, which are narrow, are its peaks."""
-    centred = profile - profile.mean()
-    return np.asarray(centred if np.mean(centred**3) >= 0 else -centred, dtype=np.float64)
+def _ruled(relief: Relief, angle: float) -> tuple[Ruling, float]:
+    """The ruling that is seen at ``angle``, and a better angle. Raises CalibrationError."""
+    seen = project(relief, angle, bands=BANDS)
+    centred = seen.profile - seen.profile.mean()
+    # Lines are narrow: turned so that they are its peaks, the profile leans that way.
+    sign = 1.0 if np.mean(centred**3) >= 0 else -1.0
+    profile = sign * centred
+    lag = _pitch_steps(profile)
+    rough = _line_places(profile, lag)
+    straight, clean = straightness(sight(seen.bands, rough, lag, sign=sign))
+    places, along = middles(clean, rough.size)
+    found = np.isfinite(places)
+    places, along = places[found], along[found]
+    ruling = fit(places - straight.slope * (along - along.mean()), along, _numbers(places, lag), straight)
+    if ruling.residual > _MAX_RESIDUAL * ruling.pitch:
+        raise _unclear("the lines are not evenly spaced")
+    _require_ruled(profile, ruling.pitch)
+    return ruling, math.remainder(angle - math.atan(straight.slope), math.pi)
 
 
 def _pitch_steps(profile: Profile) -> int:
@@ -182,9 +180,9 @@ def _pitch_steps(profile: Profile) -> int:
         )
     # Every fifth and tenth line is longer, so their spacing correlates better than that of neighbours.
     lag = int(peaks[correlation[peaks] >= 0.5 * highest][0])
-    if lag < MIN_PITCH_PX * _STEPS_PER_PX:
+    if lag < MIN_PITCH_PX * STEPS_PER_PX:
         raise _unclear(
-            f"the lines are only {lag / _STEPS_PER_PX:.1f} pixels apart, of {MIN_PITCH_PX:.0f} needed",
+            f"the lines are only {lag / STEPS_PER_PX:.1f} pixels apart, of {MIN_PITCH_PX:.0f} needed",
             remedy="Use a coarser ruling of the micrometer, or a stronger objective.",
         )
     return lag
@@ -204,7 +202,7 @@ def _line_places(profile: Profile, lag: int) -> Profile:
     heights = smooth[peaks] - floor
     if peaks.size < MIN_LINES:
         raise _unclear(f"fewer than {MIN_LINES} lines are in the picture")
-    wanted = 0.25 * float(np.sort(heights)[-MIN_LINES])
+    wanted = 0.25 * float(np.sort(heights)[-_FULL_HEIGHT_RANK])
     if wanted < _MIN_CONTRAST * noise * 0.25:
         raise _unclear("the lines hardly stand out from the noise")
     chosen: list[int] = []
@@ -225,28 +223,18 @@ def _line_places(profile: Profile, lag: int) -> Profile:
     return np.asarray(places)
 
 
-def _ruling(places: Profile, lag: int) -> tuple[float, float, float, int]:
-    """Slope, half its 95% interval, residual (all in steps) and number of lines. Raises CalibrationError."""
-    spacings = np.diff(places) / lag
-    apart = np.round(spacings)
+def _numbers(places: Profile, lag: int) -> Profile:
+    """Which line each is, from 0. Raises CalibrationError where they are too few, or not evenly spaced."""
     if places.size < MIN_LINES:
         raise _unclear(f"fewer than {MIN_LINES} whole lines are in the picture")
+    spacings = np.diff(places) / lag
+    apart = np.round(spacings)
     if np.any(apart < 1) or np.any(np.abs(spacings - apart) > _MAX_MISPLACED):
         raise _unclear("the lines are not evenly spaced")
     number = np.concatenate(([0.0], np.cumsum(apart)))
     if places.size < _MIN_FOUND * (number[-1] + 1):
         raise _unclear(f"only {places.size} of {int(number[-1]) + 1} lines are to be seen")
-    centred = number - number.mean()
-    spread = float(centred @ centred)
-    slope = float(centred @ places) / spread
-    misses = places - places.mean() - slope * centred
-    rss = float(misses @ misses)
-    if math.sqrt(rss / places.size) > _MAX_RESIDUAL * slope:
-        raise _unclear("the lines are not evenly spaced")
-    freedom = places.size - 2
-    student = _STUDENT_95[freedom - 2] if freedom - 2 < len(_STUDENT_95) else _STUDENT_MANY
-    error = student * math.sqrt(rss / freedom / spread)
-    return slope, error, math.sqrt(rss / places.size), places.size
+    return np.asarray(number, dtype=np.float64)
 
 
 def _require_ruled(profile: Profile, pitch_steps: float) -> None:
@@ -263,6 +251,17 @@ def _require_ruled(profile: Profile, pitch_steps: float) -> None:
     if second < _MIN_HARMONIC * first:
         raise _unclear(
             "the lines run into one another: they are out of focus, or finer than the camera can tell (moire)"
+        )
+
+
+def _require_sure(ruling: Ruling) -> None:
+    unsure = ruling.half_interval / ruling.pitch
+    if unsure > MAX_UNSURE:
+        raise CalibrationError(
+            f"{ruling.lines} lines that lie {ruling.residual / ruling.pitch:.1%} of their distance off an "
+            f"even ruling tell the scale to {unsure:.2%} only, {MAX_UNSURE:.1%} is needed.",
+            remedy="Let more lines into the picture, by a finer ruling if need be, or use one that is ruled "
+            "more evenly.",
         )
 
 

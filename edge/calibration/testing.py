@@ -14,6 +14,10 @@ from edge.frame import Pixels
 
 _FINER: Final = 3
 """Each pixel is the mean of so many squared points, as a sensor averages over its area."""
+_GRAIN_PX: Final = (1.0, 7.0)
+_FIBRES: Final = 0.2
+_FIBRE_STEPS: Final = 6
+_FIBRE_STEP_PX: Final = 8.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +28,8 @@ class Micrometer:
     ones end after ``short_share`` of the picture. ``blur_px`` and ``noise`` (grey levels) are standard
     deviations; ``gradient`` is the share of light lost from one side to the other; ``uneven`` the standard
     deviation of the lines' places in pitches, and of their darkness as a share. ``bright`` rules bright
-    lines on a dark field.
+    lines on a dark field. ``specks`` is how many grains and fibres lie on the glass. ``tilt_blur_px`` is by
+    how much the right edge is further out of focus than the left one, where the glass lies aslant.
     """
 
     pitch_px: float
@@ -40,6 +45,8 @@ class Micrometer:
     uneven: float = 0.0
     lines: int | None = None
     bright: bool = False
+    specks: int = 0
+    tilt_blur_px: float = 0.0
 
     def render(self, seed: int) -> Pixels:
         """The picture; ``seed`` chooses noise, phase and unevenness."""
@@ -57,14 +64,35 @@ class Micrometer:
         if self.lines is not None:
             first = -(self.lines // 2)
             ink *= (number >= first) & (number < first + self.lines)
+        self._soil(ink, np.random.default_rng((seed, self.specks)))
         # The objective blurs what the sensor then takes the mean of: only so do fine lines alias as they do.
         seen = cv2.GaussianBlur(ink, (0, 0), max(self.blur_px, 0.1) * _FINER)
+        if self.tilt_blur_px > 0:
+            softer = cv2.GaussianBlur(seen, (0, 0), self.tilt_blur_px * _FINER)
+            seen += (softer - seen) * np.linspace(0, 1, seen.shape[1], dtype=np.float32)[None, :]
         seen = cv2.resize(seen, (self.width_px, self.height_px), interpolation=cv2.INTER_AREA)
         light = 1 - self.depth * np.clip(seen, 0, 1.5)
         if self.bright:
             light = 1 - light + 0.2
         ramp = 1 - self.gradient * np.linspace(0, 1, self.width_px, dtype=np.float32)[None, :]
         return _exposed(light * ramp * 220, self.noise, rng)
+
+    def _soil(self, ink: NDArray[np.float32], rng: np.random.Generator) -> None:
+        """Lay specks onto the ruling: mostly grains, some fibres, each as dark as a line or less."""
+        layer = np.zeros_like(ink)
+        for _ in range(self.specks):
+            x_px, y_px = rng.uniform(0, (self.width_px, self.height_px)) * _FINER
+            dark = float(rng.uniform(0.3, 1.2))
+            if rng.random() < _FIBRES:
+                steps_px = rng.normal(0, _FIBRE_STEP_PX * _FINER, (_FIBRE_STEPS, 2)) + rng.normal(0, 10, 2)
+                points = np.cumsum(steps_px, axis=0) + np.array([x_px, y_px])
+                cv2.polylines(
+                    layer, [points.astype(np.int32)], isClosed=False, color=dark, thickness=2 * _FINER
+                )
+            else:
+                radius = round(float(rng.uniform(*_GRAIN_PX)) * _FINER)
+                cv2.circle(layer, (int(x_px), int(y_px)), radius, dark, thickness=-1)
+        np.maximum(ink, layer, out=ink)
 
     def _places(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Along and across the lines from the picture's middle, in pixels, at each fine point."""

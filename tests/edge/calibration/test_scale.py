@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.calibration.scale import Scale, measure_scale
+from edge.calibration.scale import Scale, agreed_scale, measure_scale
 from edge.calibration.testing import Micrometer
 from edge.camera.image_file import read_image
 from edge.errors import CalibrationError
@@ -21,7 +21,7 @@ SEEDS = 12
 def drawn(seed: int) -> Micrometer:
     """A micrometer under an objective of 10x to 100x, turned, blurred, noisy, lit and ruled unevenly."""
     rng = np.random.default_rng(seed)
-    pitch_px = float(np.exp(rng.uniform(np.log(10), np.log(80))))
+    pitch_px = float(np.exp(rng.uniform(np.log(10), np.log(45))))
     return Micrometer(
         width_px=480,
         height_px=360,
@@ -34,6 +34,8 @@ def drawn(seed: int) -> Micrometer:
         line_share=float(rng.uniform(0.1, 0.35)),
         short_share=float(rng.uniform(0.5, 0.9)),
         bright=bool(rng.random() < 0.2),
+        specks=int(rng.integers(0, 15)),
+        tilt_blur_px=float(rng.uniform(0, 0.05 * pitch_px)),
     )
 
 
@@ -62,7 +64,7 @@ def test_the_interval_holds_the_true_scale_as_often_as_it_says(
     measured: list[tuple[Micrometer, Scale]],
 ) -> None:
     held = sum(scale.low <= PITCH_UM / scene.pitch_px <= scale.high for scene, scale in measured)
-    assert held >= SEEDS - 3
+    assert held >= SEEDS - 1
     assert all(scale.low < scale.um_per_px < scale.high for _, scale in measured)
     assert all(scale.high / scale.low < 1.03 for _, scale in measured)
 
@@ -70,14 +72,46 @@ def test_the_interval_holds_the_true_scale_as_often_as_it_says(
 def test_the_angle_is_found(measured: list[tuple[Micrometer, Scale]]) -> None:
     for scene, scale in measured:
         off = (scale.angle_deg - scene.angle_deg + 90) % 180 - 90
-        assert abs(off) < 0.5
+        assert abs(off) < 0.05
 
 
-def test_four_lines_under_a_strong_objective_are_enough() -> None:
-    scene = Micrometer(pitch_px=125.0, angle_deg=3.0)
-    scale = measure_scale(scene.render(5), pitch_um=PITCH_UM)
-    assert scale.um_per_px == pytest.approx(0.08, rel=0.005)
-    assert 4 <= scale.lines <= 6
+@pytest.mark.parametrize("angle_deg", [-37.0, 20.0, 62.0])
+def test_a_perfectly_even_ruling_at_any_angle_is_measured_to_some_hundredths_of_a_pixel(
+    angle_deg: float,
+) -> None:
+    scene = Micrometer(pitch_px=24.7, angle_deg=angle_deg)
+    scale = measure_scale(scene.render(3), pitch_um=PITCH_UM)
+    true = PITCH_UM / scene.pitch_px
+    assert scale.um_per_px == pytest.approx(true, rel=0.00003)
+    assert scale.low < true < scale.high
+    assert scale.high / scale.low < 1.0008
+
+
+def test_five_lines_under_a_strong_objective_are_enough_where_they_are_even() -> None:
+    even, uneven = (Micrometer(pitch_px=110.0, angle_deg=3.0, uneven=each) for each in (0.0, 0.01))
+    scale = measure_scale(even.render(5), pitch_um=PITCH_UM)
+    assert scale.um_per_px == pytest.approx(PITCH_UM / 110, rel=0.002)
+    assert scale.lines == 5
+    with pytest.raises(CalibrationError, match=r"5 lines that lie .* tell the scale to .* only") as caught:
+        measure_scale(uneven.render(5), pitch_um=PITCH_UM)
+    assert "more lines" in caught.value.remedy
+
+
+def test_few_lines_that_happen_to_lie_evenly_are_not_believed_to_tell_all() -> None:
+    lines = [Micrometer(pitch_px=pitch_px, noise=0.5).render(5) for pitch_px in (110.0, 27.5)]
+    few, many = (measure_scale(picture, pitch_um=PITCH_UM) for picture in lines)
+    assert (few.high / few.low - 1) > 0.005, "however even they lie, what rulings are like is counted too"
+    assert (many.high / many.low - 1) < 0.0005
+
+
+def test_of_several_pictures_the_one_with_the_most_lines_counts() -> None:
+    def scale(lines: int, half: float) -> Scale:
+        return Scale(
+            um_per_px=0.1, low=0.1 - half, high=0.1 + half, angle_deg=0, lines=lines, residual_px=0.1
+        )
+
+    most = scale(12, 0.0003)
+    assert agreed_scale([scale(6, 0.0001), most, scale(11, 0.0002)]) is most
 
 
 def test_a_pitch_that_is_none_is_a_fault_of_the_caller() -> None:
@@ -95,9 +129,9 @@ def test_a_picture_without_lines_is_refused() -> None:
     assert "no lines in one direction" in refusal(noise)
 
 
-@pytest.mark.parametrize("lines", [1, 2, 3])
+@pytest.mark.parametrize("lines", [1, 2, 3, 4])
 def test_too_few_lines_are_refused(lines: int) -> None:
-    assert "fewer than 4" in refusal(Micrometer(pitch_px=100, lines=lines, angle_deg=20).render(lines))
+    assert "fewer than 5" in refusal(Micrometer(pitch_px=100, lines=lines, angle_deg=20).render(lines))
 
 
 @pytest.mark.parametrize("angle_deg", [0.0, 13.0])
