@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 from typer.testing import CliRunner
 
 from edge.calibration.testing import EmptyGlass, Micrometer
@@ -19,6 +20,9 @@ from edge.frame import Pixels
 from edge.outbox.store import Outbox
 
 LAMP = EmptyGlass(tint=(0.92, 0.8, 0.6), vignette=0.24)
+DEADLINE_S = 300
+"""For the whole run, which takes seconds. On a crowded machine a stage may be slow; that it counts as stuck
+then, and its field as lost, is not what is tested here, so the station is as patient."""
 
 
 def save(folder: Path, pictures: list[Pixels]) -> Path:
@@ -39,12 +43,12 @@ def run(config: Path) -> str:
         [sys.executable, "-m", "edge.cli", "run", "--exit-when-finished", "--config", str(config)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=DEADLINE_S,
         check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
-    assert "320 x 240" in done.stderr, "the one that does not fit is told"
+    assert "320 x 240" in done.stderr, f"the one that does not fit is told:\n{done.stderr}"
     return done.stderr
 
 
@@ -64,7 +68,7 @@ def test_the_records_name_the_calibration_and_its_scale(tmp_path: Path, handmade
         f'site = "lab"\nstation = "s1"\nstate_dir = "var"\nbundle = "{handmade_bundle}"\n'
         f'[camera]\nkind = "folder"\npath = "{frames}"\nobjective = "100x"\num_per_px = 0.3\n'
         "[gates]\nmin_focus = 0.0\nmax_white_share = 1.0\nmin_mean = 0.0\n"
-        "[page]\nport = 0\n"
+        f"[page]\nport = 0\n[supervision]\nstuck_after_s = {DEADLINE_S}\n"
     )
     rulings = save(tmp_path / "rulings", [Micrometer(pitch_px=125.0, angle_deg=7).render(1)])
     glass = save(tmp_path / "glass", [LAMP.render(seed) for seed in range(3)])
@@ -78,6 +82,7 @@ def test_the_records_name_the_calibration_and_its_scale(tmp_path: Path, handmade
         (corrected if record.calibration else uncorrected).append(record)
     assert [record.source for record in corrected] == ["0.png", "1.png", "2.png"], log
     assert {str(record.calibration)[:12] for record in corrected} == {digest}
-    assert all(abs(record.um_per_px - 0.08) < 0.0005 for record in corrected if record.um_per_px)
+    scales = [record.um_per_px for record in corrected]
+    assert scales == pytest.approx([0.08] * 3, abs=0.0003), log
     # The one of another size is counted, but says that nothing corrected it.
-    assert [(record.source, record.um_per_px) for record in uncorrected] == [("3.png", 0.3)]
+    assert [(record.source, record.um_per_px) for record in uncorrected] == [("3.png", 0.3)], log
