@@ -8,6 +8,8 @@ const LEAST_FRAMES = 3;
 const MARGIN_FRAMES = 0.35;
 const SCALE_SHARE = 0.34;
 const SCALE_PX = 22;
+// A stage on its way is lost for a frame now and then, and found again by the next.
+const LOST_AFTER_MS = 1500;
 const NONE = { tracking: "off", frame_px: null };
 
 export class Ground {
@@ -17,6 +19,7 @@ export class Ground {
   #sight = NONE;
   #version = -1;
   #loading = false;
+  #knownAt = 0;
   #state = null;
 
   constructor() {
@@ -56,22 +59,28 @@ export class Ground {
     // The frame's place is told for one version of the map: on another it may lie elsewhere.
     const told = this.#state.ground_map.version === this.#version && this.#state.health.camera !== "lost";
     this.#sight = told ? this.#state.ground_map : NONE;
+    if (this.#sight.tracking !== "lost") this.#knownAt = performance.now();
     const [kind, words] = this.#verdict();
     const status = find("ground-status");
     say(status, words);
-    status.title = this.#sight.tracking === "lost" ? "Nothing tells where the camera looks; the map finds the place again by ground that it has seen" : words;
+    status.title = this.#lost ? "Nothing tells where the camera looks; the map finds the place again by ground that it has seen" : words;
     status.dataset.kind = kind;
     const parts = this.#map?.other_islands ?? 0;
     say(find("ground-parts"), parts ? `${count(parts)} ${parts === 1 ? "part" : "parts"} not joined` : "");
     find("ground-parts").title = parts ? "Ground of this slide that was shown too, but not yet how it lies to this" : "";
-    find("ground-lost").hidden = this.#sight.tracking !== "lost";
+    find("ground-lost").hidden = !this.#lost;
     this.#canvas.setAttribute("aria-label", this.#label(words));
     this.#draw();
   }
 
+  get #lost() {
+    return this.#sight.tracking === "lost" && performance.now() - this.#knownAt > LOST_AFTER_MS;
+  }
+
   #verdict() {
     if (!this.#map?.fields && this.#sight.tracking !== "known") return ["quiet", "No ground covered yet"];
-    if (this.#sight.tracking === "lost") return ["warn", "Go to covered ground"];
+    if (this.#lost) return ["warn", "Go to covered ground"];
+    if (this.#sight.tracking === "lost") return ["quiet", "Looking for the place"];
     if (!this.#sight.frame_px) return ["quiet", "The camera is not followed now"];
     const fresh = 1 - this.#covered(this.#sight.frame_px);
     if (fresh > 0.95) return ["good", "On new ground"];
@@ -91,7 +100,7 @@ export class Ground {
       `${across(map.columns, width)} wide, ${across(map.rows, height)} high`,
       blasts ? `${count(blasts)} ${blasts === 1 ? "blast" : "blasts"} marked` : "",
       find("ground-parts").textContent,
-      this.#sight.tracking === "lost" ? "the place is lost" : "",
+      this.#lost ? "the place is lost" : "",
       words.toLowerCase(),
     ];
     return `Map of the covered ground: ${parts.filter((part) => part).join("; ")}`;
