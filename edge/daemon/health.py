@@ -17,11 +17,12 @@ from edge.daemon.supervision import Supervisor
 from edge.daemon.timing import StageClock
 from edge.errors import StorageError
 from edge.frame import Frame
-from edge.health.machine import Machine
+from edge.health.machine import Machine, MachineState
 from edge.outbox.store import OutboxStatistics
 
 OUTBOX_FIGURES: Final = "outbox figures"
 DISK: Final = "disk"
+DESCRIPTORS: Final = "file descriptors"
 BrokerState = Literal["connected", "disconnected", "off"]
 
 
@@ -73,7 +74,7 @@ class Health:
     def record(self) -> HealthRecord:
         """The station's health now."""
         outbox = self._outbox_figures()
-        machine = self._machine.state()
+        machine = self._machine_state()
         return HealthRecord(
             site=self._site,
             station=self._station,
@@ -117,6 +118,19 @@ class Health:
         else:
             self._problems.clear(OUTBOX_FIGURES)
         return self._last_outbox
+
+    def _machine_state(self) -> MachineState:
+        state = self._machine.state()
+        if state.descriptors_spent:
+            self._problems.raise_(
+                DESCRIPTORS,
+                "No file descriptor is free: what is open goes on and fields are saved, but no connection, "
+                "camera or file can be opened. Restart the station; if it happens again, raise LimitNOFILE= "
+                "of its unit and report it.",
+            )
+        else:
+            self._problems.clear(DESCRIPTORS)
+        return state
 
     def _free_bytes(self) -> int:
         try:

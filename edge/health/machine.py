@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import psutil
@@ -14,17 +15,26 @@ from edge.health.board import Board, Heat
 
 FRESH_S: Final = 2.0
 """Health is asked for several times in a second, and some sensors take milliseconds to answer."""
+_NO_DESCRIPTOR: Final = {errno.EMFILE, errno.ENFILE}
 
 
 @dataclass(frozen=True, kw_only=True)
 class MachineState:
-    """One look at the process and its machine; None is what the system does not tell."""
+    """One look at the process and its machine; None is what the system does not tell.
+
+    Without a free file descriptor nothing can be looked at: ``descriptors_spent`` says so, and the rest is as
+    it was before.
+    """
 
     memory_bytes: int
     open_files: int | None
     threads: int
     heat: Heat
     clock: ClockState
+    descriptors_spent: bool = False
+
+
+_UNSEEN: Final = MachineState(memory_bytes=0, open_files=None, threads=0, heat=Heat(), clock="unknown")
 
 
 class Machine:
@@ -49,6 +59,15 @@ class Machine:
             return self._seen[1]
 
     def _look(self) -> MachineState:
+        try:
+            return self._look_at_all()
+        except OSError as error:
+            if error.errno not in _NO_DESCRIPTOR:
+                raise
+            before = _UNSEEN if self._seen is None else self._seen[1]
+            return replace(before, open_files=None, descriptors_spent=True)
+
+    def _look_at_all(self) -> MachineState:
         with self._process.oneshot():
             return MachineState(
                 memory_bytes=int(self._process.memory_info().rss),
@@ -61,5 +80,5 @@ class Machine:
     def _open_files(self) -> int | None:
         try:
             return self._process.num_fds()
-        except (psutil.Error, OSError):  # none is left to count them with
+        except psutil.Error:  # a hardened system may keep it to itself
             return None

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import errno
 import logging
+import socket
 import threading
+import time
+from socketserver import ThreadingMixIn
 from types import TracebackType
-from wsgiref.simple_server import WSGIServer
+from typing import Any, Final
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.registry import Collector
 from typing_extensions import Self
 
 from edge.errors import MetricsError
 
 _log = logging.getLogger(__name__)
+
+_NO_DESCRIPTOR: Final = {errno.EMFILE, errno.ENFILE}
+_PAUSE_S: Final = 1.0
 
 
 class MetricsServer:
@@ -39,11 +46,12 @@ class MetricsServer:
     def start(self) -> None:
         """Take the port and serve. Raises MetricsError where the port is taken or may not be used."""
         try:
-            self._server, self._thread = start_http_server(
-                self._port, addr=self._host, registry=self._registry
-            )
+            self._server = _Server((self._host, self._port), _SilentHandler)
         except (OSError, OverflowError) as error:
             raise _metrics_error(self._host, self._port, error) from error
+        self._server.set_app(make_wsgi_app(self._registry))
+        self._thread = threading.Thread(target=self._server.serve_forever, name="figures", daemon=True)
+        self._thread.start()
         _log.info("the figures are at %s", self.url)
 
     def stop(self, timeout_s: float = 5.0) -> None:
@@ -65,6 +73,30 @@ class MetricsServer:
     ) -> None:
         """``stop``."""
         self.stop()
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """A thread a request, which a slow reader may keep."""
+
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, handler)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        try:
+            return super().get_request()
+        except OSError as error:
+            if error.errno in _NO_DESCRIPTOR:
+                # Who waits at the door stays there: without a pause it would be opened in vain all the time.
+                time.sleep(_PAUSE_S)
+            raise
+
+
+class _SilentHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the library
+        """Log nothing: a scrape every few seconds is no news."""
 
 
 def _metrics_error(host: str, port: int, error: OSError | OverflowError) -> MetricsError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import threading
 
 from edge.health.board import Heat
@@ -46,3 +47,23 @@ def test_open_files_and_threads_are_those_of_this_process():
     assert after.open_files == before.open_files + 10
     assert after.threads == before.threads + 1
     assert after.memory_bytes > 0
+
+
+def test_a_process_out_of_descriptors_says_so_with_the_figures_of_before():
+    now_s = [0.0]
+    machine = Machine(board=CountingBoard(), clock=lambda: "unknown", monotonic_s=lambda: now_s[0])
+    before = machine.state()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, limits[1]))
+    try:
+        now_s[0] = 10.0
+        meanwhile = machine.state()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    now_s[0] = 20.0
+    assert (before.descriptors_spent, meanwhile.descriptors_spent) == (False, True)
+    assert (meanwhile.memory_bytes, meanwhile.threads) == (before.memory_bytes, before.threads)
+    assert meanwhile.open_files is None
+    assert not machine.state().descriptors_spent

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import resource
 import socket
+import threading
 from datetime import datetime, timezone
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -17,6 +22,7 @@ from edge.health.metrics import Serving, StationCollector
 from edge.health.metrics_server import MetricsServer
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "reliability.md"
+DEADLINE_S = 20
 SERVING = Serving(
     site="lab",
     station="s1",
@@ -168,3 +174,30 @@ def test_a_taken_port_is_named_with_the_remedy():
         with pytest.raises(MetricsError, match=f"port {port} on 127.0.0.1 .* is taken.*metrics.port"):
             server.start()
         server.stop()
+
+
+def test_who_comes_while_no_descriptor_is_free_is_served_when_one_is(monkeypatch):
+    paused, go_on = threading.Event(), threading.Event()
+
+    def pause(_seconds):
+        paused.set()
+        assert go_on.wait(DEADLINE_S)
+
+    monkeypatch.setattr("edge.health.metrics_server.time.sleep", pause)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with (
+        MetricsServer(collector=collector(), host="127.0.0.1", port=0) as server,
+        contextlib.closing(socket.socket()) as visitor,
+    ):
+        lowest_free = os.open(os.devnull, os.O_RDONLY)
+        os.close(lowest_free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, limits[1]))
+        try:
+            visitor.settimeout(DEADLINE_S)
+            visitor.connect(("127.0.0.1", urlsplit(server.url).port))
+            visitor.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            assert paused.wait(DEADLINE_S), "the door was opened in vain over and over"
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            go_on.set()
+        assert visitor.recv(15).endswith(b"200 OK")
