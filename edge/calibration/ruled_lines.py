@@ -28,11 +28,6 @@ BANDS: Final = 8
 SYSTEMATIC_PX: Final = 0.02
 """By how much the distance from the first line to the last may be wrong without any scatter to show for it:
 what was left on drawn rulings that are perfectly even (``benchmarks/calibration.py``), rounded up."""
-RULED_EVENLY: Final = 0.007
-"""How far lines are taken to lie off an even ruling before any was seen, in pitches (standard deviation):
-0.07 um of a ruling of 10 um. An assumption, on the side of caution."""
-RULED_EVENLY_LINES: Final = 2
-"""How many lines that is worth as evidence: few, so that a picture of ten lines speaks for itself."""
 
 _SMOOTH: Final = 0.05
 _REACH: Final = 0.4
@@ -42,9 +37,33 @@ _MAX_OFF: Final = 3.5
 """In standard deviations: what dirt moved lies further off than what noise moved."""
 _SIGMA_OF_MAD: Final = 1.4826
 _MIN_WITHIN: Final = 3
+_BELIED: Final = 2.0
+_CUBIC_TERMS: Final = 4
+_SURELY_BENT: Final = 4.0
 # Student's t for a two-sided 95% interval, by degrees of freedom from 2 on; beyond the table it is near 2.
 _STUDENT_95: Final = (4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160)
 _STUDENT_MANY: Final = 2.145
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evenness:
+    """How far lines lie off an even ruling, as known before any was seen.
+
+    ``share`` is a standard deviation in pitches, ``lines`` how many lines it is worth as evidence.
+    """
+
+    share: float
+    lines: int
+
+
+ASSUMED: Final = Evenness(share=0.007, lines=2)
+"""Where nothing is stated of a ruling: 0.07 um of a ruling of 10 um. An assumption, on the side of caution,
+worth so little that a picture of ten lines speaks for itself."""
+
+
+def stated(share: float) -> Evenness:
+    """What a maker states of a ruling: worth more than any one picture shows of a few lines."""
+    return Evenness(share=share, lines=20)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,12 +89,17 @@ class Straightness:
 
 @dataclass(frozen=True, kw_only=True)
 class Ruling:
-    """Steps from line to line, half the 95% interval of that, and the scatter about it (root mean square)."""
+    """Steps from line to line, half the 95% interval of that, and the scatter about it (root mean square).
+
+    ``bend`` is the share by which the pitch in the middle of the picture is off that, as a lens distorts it;
+    0 where the scatter may have done it, or where lines are too few to tell.
+    """
 
     pitch: float
     half_interval: float
     residual: float
     lines: int
+    bend: float
 
 
 def sight(bands: tuple[Band, ...], places: Profile, lag: int, *, sign: float) -> Sightings:
@@ -114,7 +138,9 @@ def straightness(seen: Sightings) -> tuple[Straightness, Sightings]:
     return Straightness(slope=slope, error=math.sqrt(float(misses @ misses) / freedom / reach)), clean
 
 
-def fit(places: Profile, along: Profile, number: Profile, straight: Straightness) -> Ruling:
+def fit(
+    places: Profile, along: Profile, number: Profile, straight: Straightness, *, evenness: Evenness = ASSUMED
+) -> Ruling:
     """An even ruling through the lines' places, which lie so far along; ``number`` counts them.
 
     The interval is Student's, for the scatter of the lines about it, for what the angle is not sure of, and
@@ -126,21 +152,45 @@ def fit(places: Profile, along: Profile, number: Profile, straight: Straightness
     misses = places - places.mean() - pitch * centred
     rss = float(misses @ misses)
     freedom = places.size - 2
+    if rss / freedom > (_BELIED * evenness.share * pitch) ** 2:
+        evenness = ASSUMED  # the lines themselves belie what was stated of them
     leaning = float(centred @ along) / spread
     span = float(number[-1] - number[0])
-    known = RULED_EVENLY_LINES + freedom
-    scatter = math.sqrt((rss + RULED_EVENLY_LINES * (RULED_EVENLY * pitch) ** 2) / known)
     error = math.hypot(
-        scatter / math.sqrt(spread),
+        _scatter(rss, freedom, pitch, evenness) / math.sqrt(spread),
         leaning * straight.error,
         SYSTEMATIC_PX * STEPS_PER_PX / span,
     )
     return Ruling(
         pitch=pitch,
-        half_interval=_student_95(known) * error,
+        half_interval=_student_95(freedom + evenness.lines) * error,
         residual=math.sqrt(rss / places.size),
         lines=places.size,
+        bend=_bend(places, number, pitch, evenness),
     )
+
+
+def _bend(places: Profile, number: Profile, pitch: float, evenness: Evenness) -> float:
+    """By a cubic through the places: radial distortion is of the third order, the same on both sides."""
+    freedom = places.size - _CUBIC_TERMS
+    if freedom < _MIN_WITHIN:
+        return 0.0
+    reach = float(number[-1] - number[0]) / 2
+    terms = np.vander((number - number.mean()) / reach, _CUBIC_TERMS, increasing=True)
+    found, *_ = np.linalg.lstsq(terms, places, rcond=None)
+    misses = places - terms @ found
+    # A straight line through a cubic takes up so much of it.
+    share = float(terms[:, 1] @ terms[:, 3]) / float(terms[:, 1] @ terms[:, 1])
+    variance = float(np.linalg.inv(terms.T @ terms)[3, 3])
+    error = _scatter(float(misses @ misses), freedom, pitch, evenness) * math.sqrt(variance)
+    sure = abs(float(found[3])) > _SURELY_BENT * error
+    return -share * float(found[3]) / reach / pitch if sure else 0.0
+
+
+def _scatter(rss: float, freedom: int, pitch: float, evenness: Evenness) -> float:
+    """The standard deviation of lines whose misses add up to ``rss``, with what is known of rulings."""
+    known = evenness.lines * (evenness.share * pitch) ** 2
+    return math.sqrt((rss + known) / (freedom + evenness.lines))
 
 
 def _student_95(freedom: int) -> float:

@@ -18,17 +18,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.calibration.projection import STEPS_PER_PX, Profile, Relief, project
-from edge.calibration.ruled_lines import BANDS, Ruling, fit, middles, sight, straightness
+from edge.calibration.ruled_lines import (
+    ASSUMED,
+    BANDS,
+    Evenness,
+    Ruling,
+    fit,
+    middles,
+    sight,
+    stated,
+    straightness,
+)
 from edge.errors import CalibrationError
 from edge.frame import Pixels
 
-MIN_LINES: Final = 5
-"""Fewer cannot tell the scale to ``MAX_UNSURE``, however evenly they lie (``RULED_EVENLY``)."""
-MAX_UNSURE: Final = 0.004
+MIN_LINES: Final = 4
+"""Three spacings: with fewer, one line out of place could not be told from a wrong pitch."""
+MAX_UNSURE: Final = 0.0035
 """Half the widest 95% interval that is accepted, as a share: below the half percent that is aimed at, since
-of few lines those are accepted that lie evenly by chance."""
-_FULL_HEIGHT_RANK: Final = 4
-"""The height of so manieth line is taken for that of all: a speck or two may stand higher."""
+of few lines those are accepted that lie evenly by chance. Of a ruling whose evenness nobody states
+(``ASSUMED``), five lines never reach it."""
+MAX_BEND: Final = 0.005
+"""Share by which the scale in the picture's middle may be off that of all of it, by distortion."""
 MIN_PITCH_PX: Final = 8.0
 """Finer lines are near to what a sensor can alias, and their places are known to few parts of a pitch."""
 
@@ -61,22 +72,26 @@ class Scale:
     residual_px: float
 
 
-def measure_scale(picture: Pixels, *, pitch_um: float) -> Scale:
+def measure_scale(picture: Pixels, *, pitch_um: float, ruled_to_um: float | None = None) -> Scale:
     """The scale of a picture that shows lines ruled ``pitch_um`` apart, at any angle, dark or bright.
 
+    ``ruled_to_um`` is how far a line lies off its place (standard deviation), where the maker states it.
     The angle is the eigenvector of the structure tensor (Bigun and Granlund 1987), refined to where the
     projection is richest in contrast, then to where the lines' places do not move along them. The interval
     is that of ``edge.calibration.ruled_lines``. Raises CalibrationError, with the reason, where the lines are
-    not clear, or too few and too uneven to tell the scale to ``MAX_UNSURE``.
+    not clear, or too few and too uneven to tell the scale to ``MAX_UNSURE``, or bent by more than
+    ``MAX_BEND``.
     """
     if pitch_um <= 0:
         raise ValueError("the pitch of the lines must be positive")
+    evenness = ASSUMED if ruled_to_um is None else stated(ruled_to_um / pitch_um)
     relief = _relief(picture)
     angle = _refined(relief, _direction(relief))
     # The first look at the bands sets the angle right, the second tells how right it is.
-    angle = _ruled(relief, angle)[1]
-    ruling, angle = _ruled(relief, angle)
+    angle = _ruled(relief, angle, evenness)[1]
+    ruling, angle = _ruled(relief, angle, evenness)
     _require_sure(ruling)
+    _require_straight(ruling)
     pitch_px, error_px = ruling.pitch / STEPS_PER_PX, ruling.half_interval / STEPS_PER_PX
     return Scale(
         um_per_px=pitch_um / pitch_px,
@@ -144,7 +159,7 @@ def _refined(relief: Relief, angle: float) -> float:
     return math.remainder(angle, math.pi)
 
 
-def _ruled(relief: Relief, angle: float) -> tuple[Ruling, float]:
+def _ruled(relief: Relief, angle: float, evenness: Evenness) -> tuple[Ruling, float]:
     """The ruling that is seen at ``angle``, and a better angle. Raises CalibrationError."""
     seen = project(relief, angle, bands=BANDS)
     centred = seen.profile - seen.profile.mean()
@@ -157,7 +172,8 @@ def _ruled(relief: Relief, angle: float) -> tuple[Ruling, float]:
     places, along = middles(clean, rough.size)
     found = np.isfinite(places)
     places, along = places[found], along[found]
-    ruling = fit(places - straight.slope * (along - along.mean()), along, _numbers(places, lag), straight)
+    places = places - straight.slope * (along - along.mean())
+    ruling = fit(places, along, _numbers(places, lag), straight, evenness=evenness)
     if ruling.residual > _MAX_RESIDUAL * ruling.pitch:
         raise _unclear("the lines are not evenly spaced")
     _require_ruled(profile, ruling.pitch)
@@ -202,7 +218,7 @@ def _line_places(profile: Profile, lag: int) -> Profile:
     heights = smooth[peaks] - floor
     if peaks.size < MIN_LINES:
         raise _unclear(f"fewer than {MIN_LINES} lines are in the picture")
-    wanted = 0.25 * float(np.sort(heights)[-_FULL_HEIGHT_RANK])
+    wanted = 0.25 * float(np.sort(heights)[-MIN_LINES])
     if wanted < _MIN_CONTRAST * noise * 0.25:
         raise _unclear("the lines hardly stand out from the noise")
     chosen: list[int] = []
@@ -260,8 +276,17 @@ def _require_sure(ruling: Ruling) -> None:
         raise CalibrationError(
             f"{ruling.lines} lines that lie {ruling.residual / ruling.pitch:.1%} of their distance off an "
             f"even ruling tell the scale to {unsure:.2%} only, {MAX_UNSURE:.1%} is needed.",
-            remedy="Let more lines into the picture, by a finer ruling if need be, or use one that is ruled "
-            "more evenly.",
+            remedy="Let more lines into the picture, by a finer ruling if need be; or say how evenly it is "
+            "ruled, where its maker states that: --ruled-to-um.",
+        )
+
+
+def _require_straight(ruling: Ruling) -> None:
+    if abs(ruling.bend) > MAX_BEND:
+        raise CalibrationError(
+            f"The lines are {abs(ruling.bend):.1%} {'wider' if ruling.bend > 0 else 'closer'} in the middle "
+            "of the picture than over all of it: the optics distort.",
+            remedy="Use less of the picture (camera.width_px, height_px), or another adapter.",
         )
 
 

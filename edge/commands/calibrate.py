@@ -58,6 +58,15 @@ def scale(
     pitch_um: Annotated[
         float, typer.Option(min=0.1, max=10_000, help="Distance of the micrometer's lines, in micrometres.")
     ] = _DEFAULT_PITCH_UM,
+    ruled_to_um: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            max=10,
+            help="How far a line may lie off its place by its maker's word, in micrometres.",
+            show_default="not known",
+        ),
+    ] = None,
     pictures: Annotated[int, typer.Option(min=1, max=50, help="How many pictures.")] = 3,
     every_s: EveryOption = 0.5,
 ) -> None:
@@ -68,7 +77,7 @@ def scale(
     for number, frame in enumerate(bench.spaced(pictures, every_s), 1):
         picture = bench.sized(frame)
         try:
-            each = measure_scale(picture, pitch_um=pitch_um)
+            each = measure_scale(picture, pitch_um=pitch_um, ruled_to_um=ruled_to_um)
         except CalibrationError as error:
             refusals.append(error)
             typer.echo(f"picture {number}: {error.fault}")

@@ -72,7 +72,7 @@ def test_the_records_name_the_calibration_and_its_scale(tmp_path: Path, handmade
     )
     rulings = save(tmp_path / "rulings", [Micrometer(pitch_px=125.0, angle_deg=7).render(1)])
     glass = save(tmp_path / "glass", [LAMP.render(seed) for seed in range(3)])
-    calibrate("scale", "--config", config, "--from", rulings)
+    calibrate("scale", "--config", config, "--from", rulings, "--ruled-to-um", "0.02")
     told = calibrate("flat", "--config", config, "--from", glass)
     digest = next(line for line in told.splitlines() if line.startswith("objective")).rpartition(", ")[2]
 
