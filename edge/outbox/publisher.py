@@ -160,11 +160,6 @@ class Publisher:
         self._health = record
         self._mailbox.knock()
 
-    def announce(self) -> None:
-        """Publish the birth again, because what the station is has changed."""
-        self._announce = True
-        self._mailbox.knock()
-
     # From here on everything runs in the publisher's thread.
 
     def _run(self) -> None:

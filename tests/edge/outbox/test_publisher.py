@@ -146,9 +146,6 @@ def test_birth_will_and_farewell(mosquitto: Mosquitto, far_end: Any, start: Star
     far_end.next_record()
     far_end.acknowledge(1, 1)
     eventually(lambda: station.outbox.statistics().records == 0)
-    station.publisher.announce()
-    state = StateRecord.model_validate_json(far_end.next("state").payload)
-    assert (state.state, state.first_pending) == ("online", {1: 2})
     station.publisher.stop(TIMEOUT_S)
     assert StateRecord.model_validate_json(far_end.next("state").payload).state == "offline"
     assert station.publisher.status.broker == "disconnected"
