@@ -22,6 +22,7 @@ from edge.engine.engine_cache import EngineCache
 from edge.engine.gpu import find_gpu
 from edge.engine.runtimes import OnnxRuntimes, TensorRtRuntime
 from edge.errors import StorageError
+from edge.health.board import find_board
 from edge.validation import machine as probes
 from edge.validation.camera import camera
 from edge.validation.disk import fsync
@@ -74,7 +75,7 @@ def checklist(
         yield trials.accelerator()
         yield from trials.proving(trials.gpu_runtime)
         yield from trials.proving(trials.processor)
-        yield guarded("endurance", lambda: trials.enduring(here, minutes=minutes))
+        yield guarded("endurance", lambda: trials.enduring(find_board(here.root / "sys"), minutes=minutes))
     yield guarded("disk fsync", lambda: fsync(here, config.state_dir))
     yield probes.hardware_clock(here, now_s=time.time())
     yield probes.watchdog(here)

@@ -25,8 +25,8 @@ from edge.engine.engine_build import BuildEvent, build_engines
 from edge.engine.golden import check_golden, read_picture
 from edge.errors import EngineError, LeukoscopeError
 from edge.frame import Pixels
+from edge.health.board import Board
 from edge.validation.line import Line, done, failed, not_here
-from edge.validation.machine import Machine
 
 _WARM_UP: Final = 10
 _RUNS: Final = 200
@@ -101,24 +101,22 @@ class EngineTrials:
                 continue
             yield from self._prove(runtime, precision, golden=golden, latency=latency)
 
-    def enduring(self, machine: Machine, *, minutes: float) -> Line:
+    def enduring(self, board: Board, *, minutes: float) -> Line:
         """Serve for so long without a pause, and see whether the machine grows hot and slows down."""
         name = "endurance"
         if not minutes:
             return not_here(name, "no minutes were asked for.")
         with choose(bundle=self.bundle, runtimes=[self.gpu_runtime, self.processor]) as (pair, choice):
             fields = self._fields(pair)
-            before = machine.throttle_events()
             rates: list[float] = []
-            heats = [machine.temperatures_celsius()]
+            heats = [board.heat()]
             deadline = time.monotonic() + 60 * minutes
             while time.monotonic() < deadline or len(rates) < 2:  # noqa: PLR2004 - a first and a last
                 rates.append(_rate(fields, for_s=self.window_s))
-                heats.append(machine.temperatures_celsius())
-            after = machine.throttle_events()
-        throttled = sum(after.values()) - sum(before.values())
+                heats.append(board.heat())
+        throttled = [heat for heat in heats if heat.throttled]
         slowed = max(rates[0], 1e-9) / max(rates[-1], 1e-9)
-        hottest = max((value for heat in heats for value in heat.values()), default=None)
+        hottest = max((heat.temperature_c for heat in heats if heat.temperature_c is not None), default=None)
         figures: dict[str, float | str] = {
             "engine": f"{choice.runtime} {choice.precision}",
             "fields_per_s_first": round(rates[0], 2),
@@ -131,10 +129,12 @@ class EngineTrials:
         if hottest is not None:
             figures["hottest_celsius"] = hottest
             words += f", {hottest:.0f} degrees Celsius at most"
-        if before or after:
-            figures["throttle_events"] = throttled
-            words += f", slowed itself down {throttled:.0f} times"
-        if throttled > 0 or slowed > _STEADY:
+        if any(heat.throttled is not None for heat in heats):
+            figures |= {"looks": len(heats), "looks_throttled": len(throttled)}
+            words += f", slowed down by itself at {len(throttled)} of {len(heats)} looks"
+        if throttled:
+            words += f" ({'; '.join(sorted({heat.reason for heat in throttled}))})"
+        if throttled or slowed > _STEADY:
             remedy = "look to the cooling, the power mode, and what else runs"
             return failed(name, f"{words}: {remedy}.", **figures)
         if hottest is None:

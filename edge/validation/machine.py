@@ -1,4 +1,4 @@
-"""What the machine tells of itself: its kind, its power mode, its heat, its clocks, its watchdog.
+"""What the machine tells of itself: its kind, its power mode, its clocks, its file systems, its watchdog.
 
 All of it is read from files below ``root`` and from the machine's own programs, through ``ask``, so that a
 test can put another machine in their place.
@@ -58,38 +58,10 @@ class Machine:
         except OSError:
             return None
 
-    def numbers(self, pattern: str) -> dict[str, float]:
-        """The numbers in all files of a pattern, by their paths below ``root``."""
-        found = {}
-        for place in sorted(self.root.glob(pattern)):
-            name = place.relative_to(self.root).as_posix()
-            text = self.read(name)
-            if text is not None and re.fullmatch(r"-?\d+", text):
-                found[name] = float(text)
-        return found
-
     @property
     def model(self) -> str | None:
         """What the board calls itself; None on anything but a board with a device tree."""
         return self.read("proc/device-tree/model")
-
-    def temperatures_celsius(self) -> dict[str, float]:
-        """The heat of every zone that has a sensor, by the zone's name."""
-        zones = {}
-        for place, value in self.numbers("sys/class/thermal/thermal_zone*/temp").items():
-            zone = place.rpartition("/")[0]
-            zones[self.read(f"{zone}/type") or zone.rpartition("/")[2]] = value / 1000
-        return zones
-
-    def throttle_events(self) -> dict[str, float]:
-        """How often the machine has slowed itself down since its start, by the counter's path.
-
-        Over-current counters on a Jetson, thermal counters of each processor elsewhere.
-        """
-        return {
-            **self.numbers("sys/class/hwmon/hwmon*/oc*_event_cnt"),
-            **self.numbers("sys/devices/system/cpu/cpu*/thermal_throttle/*_throttle_count"),
-        }
 
 
 def device(machine: Machine, gpu: Gpu | NoGpu) -> Line:

@@ -16,9 +16,9 @@ from edge.engine.onnxruntime import classifier_engine, detector_engine
 from edge.engine.protocol import Outputs
 from edge.engine.runtimes import OnnxRuntimes, TensorRtRuntime
 from edge.errors import EngineError
+from edge.health.board import GenericBoard, Heat
 from edge.validation.engines import EngineTrials
 from edge.validation.line import Line, State
-from edge.validation.machine import Machine
 from tests.edge.engine.simulated import PLANS, in_floats_alone, simulated_runtime, store_engines
 
 
@@ -150,33 +150,34 @@ def test_an_accelerator_that_is_not_there_is_no_failure(
     assert asked["dla_core"] == 0
 
 
-def heating(root: Path, *, throttles: bool) -> Machine:
-    """A machine that grows hotter, and slows itself down or not, each time it is looked at."""
-    heat = root / "sys/class/thermal/thermal_zone0/temp"
-    counter = root / "sys/class/hwmon/hwmon0/oc1_event_cnt"
-    for place in (heat, counter):
-        place.parent.mkdir(parents=True)
-        place.write_text("0")
+class Warming:
+    """A board that grows hotter, and slows itself down or not, each time it is looked at."""
 
-    class Warming(Machine):
-        def temperatures_celsius(self) -> dict[str, float]:
-            heat.write_text(str(int(heat.read_text()) + 30_000))
-            counter.write_text(str(int(counter.read_text()) + throttles))
-            return super().temperatures_celsius()
+    name = "warming"
 
-    return Warming(root=root)
+    def __init__(self, *, throttles: bool) -> None:
+        self._throttles = throttles
+        self._celsius = 30.0
+
+    def heat(self) -> Heat:
+        self._celsius += 30.0
+        return Heat(
+            temperature_c=self._celsius,
+            throttled=self._throttles,
+            reason="cpu-throttle-alert is active" if self._throttles else "",
+        )
 
 
-def test_a_machine_that_slows_itself_down_has_failed(trials: EngineTrials, tmp_path: Path) -> None:
-    line = trials.enduring(heating(tmp_path / "root", throttles=True), minutes=0.001)
+def test_a_machine_that_slows_itself_down_has_failed(trials: EngineTrials) -> None:
+    line = trials.enduring(Warming(throttles=True), minutes=0.001)
     assert line.state is State.FAILED
-    assert line.figures["throttle_events"] >= 2
+    assert line.figures["looks_throttled"] == line.figures["looks"] >= 3
     assert line.figures["hottest_celsius"] >= 90
-    assert "look to the cooling" in line.reason
+    assert "looks (cpu-throttle-alert is active): look to the cooling" in line.reason
 
 
 def test_endurance_is_not_claimed_without_minutes_or_sensors(trials: EngineTrials, tmp_path: Path) -> None:
-    assert trials.enduring(Machine(), minutes=0).state is State.NOT_HERE
-    line = trials.enduring(Machine(root=tmp_path / "nothing"), minutes=0.001)
+    assert trials.enduring(Warming(throttles=False), minutes=0).state is State.NOT_HERE
+    line = trials.enduring(GenericBoard(tmp_path / "nothing"), minutes=0.001)
     assert line.state is not State.DONE
     assert line.figures["engine"] == "ONNX Runtime fp32"

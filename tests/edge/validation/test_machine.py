@@ -70,23 +70,6 @@ def test_the_power_mode_is_nvpmodels(tmp_path: Path, said: str | None, state: St
     assert words in line.reason
 
 
-def test_heat_and_throttling_are_read_from_every_sensor(tmp_path: Path) -> None:
-    here = machine(
-        tmp_path,
-        {
-            "sys/class/thermal/thermal_zone0/temp": "48500\n",
-            "sys/class/thermal/thermal_zone0/type": "gpu-thermal\n",
-            "sys/class/thermal/thermal_zone1/temp": "51000\n",
-            "sys/class/thermal/thermal_zone2/temp": "not a number",
-            "sys/class/hwmon/hwmon3/oc1_event_cnt": "2\n",
-            "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count": "5\n",
-        },
-    )
-    assert here.temperatures_celsius() == {"gpu-thermal": 48.5, "thermal_zone1": 51.0}
-    assert sum(here.throttle_events().values()) == 7
-    assert Machine(root=tmp_path / "nothing").temperatures_celsius() == {}
-
-
 @pytest.mark.parametrize(
     ("said", "state"),
     [
