@@ -29,7 +29,7 @@ from edge.bundle import open_bundle, starter_bundle
 from edge.calibration.calibration import Calibration, Correction
 from edge.calibration.flat_field import measure_flat_field
 from edge.calibration.scale import measure_scale
-from edge.calibration.testing import EmptyGlass, Micrometer
+from edge.calibration.testing import EmptyGlass, Micrometer, distorted
 from edge.camera.image_file import read_image
 from edge.camera.virtual_slide import Conditions, SmearPlane
 from edge.errors import CalibrationError
@@ -60,6 +60,7 @@ def main() -> None:
     options = parser.parse_args()
     print_time()
     print_scales(options.rulings)
+    print_distortion()
     if options.fields:
         print_answers(options.fields, data)
 
@@ -134,6 +135,22 @@ def print_scales(rulings: int) -> None:
             )
     for why, count in refusals.most_common():
         print(f"  refused {count}: {why}")
+
+
+def print_distortion() -> None:
+    """How far the scale that is told is off that in the middle, where optics distort."""
+    print()
+    for share in (0.0025, 0.005, 0.01, 0.02):
+        told = []
+        for seed, (pitch_px, angle_deg) in enumerate(((24.7, 10.0), (40.0, 62.0), (70.0, -33.0))):
+            picture = distorted(Micrometer(pitch_px=pitch_px, angle_deg=angle_deg).render(seed), share)
+            try:
+                off = measure_scale(picture, pitch_um=10.0).um_per_px * pitch_px / 10.0 - 1
+            except CalibrationError as error:
+                told.append(f"refused ({error.fault})")
+            else:
+                told.append(f"{off:.2%}")
+        print(f"distorted by {share:.2%} at the corners, scale off that in the middle: {'; '.join(told)}")
 
 
 def print_answers(fields: int, data: Path) -> None:

@@ -39,7 +39,7 @@ _SIGMA_OF_MAD: Final = 1.4826
 _MIN_WITHIN: Final = 3
 _BELIED: Final = 2.0
 _CUBIC_TERMS: Final = 4
-_SURELY_BENT: Final = 4.0
+_SURELY_BENT: Final = 3.0
 # Student's t for a two-sided 95% interval, by degrees of freedom from 2 on; beyond the table it is near 2.
 _STUDENT_95: Final = (4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160)
 _STUDENT_MANY: Final = 2.145

@@ -38,8 +38,9 @@ MAX_UNSURE: Final = 0.0035
 """Half the widest 95% interval that is accepted, as a share: below the half percent that is aimed at, since
 of few lines those are accepted that lie evenly by chance. Of a ruling whose evenness nobody states
 (``ASSUMED``), five lines never reach it."""
-MAX_BEND: Final = 0.005
-"""Share by which the scale in the picture's middle may be off that of all of it, by distortion."""
+MAX_BEND: Final = 0.0025
+"""Share by which the lines may be wider or closer in the middle than over all of the picture. The scale told
+is off that in the middle by up to twice as much, since distortion also bows the lines."""
 MIN_PITCH_PX: Final = 8.0
 """Finer lines are near to what a sensor can alias, and their places are known to few parts of a pitch."""
 
@@ -284,7 +285,7 @@ def _require_sure(ruling: Ruling) -> None:
 def _require_straight(ruling: Ruling) -> None:
     if abs(ruling.bend) > MAX_BEND:
         raise CalibrationError(
-            f"The lines are {abs(ruling.bend):.1%} {'wider' if ruling.bend > 0 else 'closer'} in the middle "
+            f"The lines are {abs(ruling.bend):.2%} {'wider' if ruling.bend > 0 else 'closer'} in the middle "
             "of the picture than over all of it: the optics distort.",
             remedy="Use less of the picture (camera.width_px, height_px), or another adapter.",
         )

@@ -107,6 +107,17 @@ class Micrometer:
         return np.asarray(along, dtype=np.float32), np.asarray(across, dtype=np.float32)
 
 
+def distorted(picture: Pixels, share: float) -> Pixels:
+    """``picture`` by a lens that shows the corners smaller by ``share`` than the middle (third order)."""
+    height_px, width_px = picture.shape[:2]
+    y, x = np.mgrid[0:height_px, 0:width_px].astype(np.float32)
+    x, y, reach_px = x - width_px / 2, y - height_px / 2, math.hypot(width_px, height_px) / 2
+    wider = np.asarray(1 + share * (x**2 + y**2) / reach_px**2, dtype=np.float32)
+    places = (x * wider + width_px / 2, y * wider + height_px / 2)
+    seen = cv2.remap(picture, *places, cv2.INTER_CUBIC, None, cv2.BORDER_REPLICATE)
+    return np.asarray(seen, dtype=np.uint8)
+
+
 @dataclass(frozen=True, kw_only=True)
 class EmptyGlass:
     """Empty glass: its colour, 0 to 1, and the share of light lost in the corners about ``bright_at``.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import cv2
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge.calibration.scale import Scale, agreed_scale, measure_scale
-from edge.calibration.testing import Micrometer
+from edge.calibration.testing import Micrometer, distorted
 from edge.camera.image_file import read_image
 from edge.errors import CalibrationError
 from edge.frame import Pixels
@@ -116,29 +115,12 @@ def test_few_lines_that_happen_to_lie_evenly_are_not_believed_to_tell_all() -> N
     assert (many.high / many.low - 1) < 0.0005
 
 
-def seen_through(picture: Pixels, distortion: float) -> Pixels:
-    """``picture`` by a lens that widens it by so much, as a share, at the corners."""
-    height_px, width_px = picture.shape[:2]
-    y, x = np.mgrid[0:height_px, 0:width_px].astype(np.float32)
-    x, y, reach = x - width_px / 2, y - height_px / 2, math.hypot(width_px, height_px) / 2
-    wider = np.asarray(1 + distortion * (x**2 + y**2) / reach**2, dtype=np.float32)
-    seen = cv2.remap(
-        picture,
-        x * wider + width_px / 2,
-        y * wider + height_px / 2,
-        cv2.INTER_CUBIC,
-        None,
-        cv2.BORDER_REPLICATE,
-    )
-    return np.asarray(seen, dtype=np.uint8)
-
-
 def test_a_lens_that_distorts_much_is_told_and_one_that_does_little_is_not() -> None:
     picture = Micrometer(pitch_px=24.7, angle_deg=10, uneven=0.003).render(2)
-    little = measure_scale(seen_through(picture, 0.005), pitch_um=PITCH_UM)
+    little = measure_scale(distorted(picture, 0.005), pitch_um=PITCH_UM)
     assert little.um_per_px * 24.7 / PITCH_UM == pytest.approx(1, abs=0.004)
-    assert "wider in the middle" in refusal(seen_through(picture, 0.02))
-    assert "closer in the middle" in refusal(seen_through(picture, -0.02))
+    assert "wider in the middle" in refusal(distorted(picture, 0.02))
+    assert "closer in the middle" in refusal(distorted(picture, -0.02))
 
 
 def test_of_several_pictures_the_one_with_the_most_lines_counts() -> None:
