@@ -16,6 +16,7 @@ from edge.bundle import open_bundle, starter_bundle
 from edge.command_line import run_app
 from edge.commands.options import ConfigOption
 from edge.config import StationConfig, load_config
+from edge.doctor import host
 from edge.doctor.examination import examine
 from edge.doctor.finding import Finding, Grade
 from edge.engine.engine_cache import EngineCache
@@ -78,10 +79,29 @@ def checklist(
         yield guarded("endurance", lambda: trials.enduring(find_board(here.root / "sys"), minutes=minutes))
     yield guarded("disk fsync", lambda: fsync(here, config.state_dir))
     yield probes.hardware_clock(here, now_s=time.time())
-    yield probes.watchdog(here)
+    yield watchdog(here)
     yield from (
         _as_line(finding) for finding in examine(config, now=now) if finding.part not in _MEASURED_HERE
     )
+
+
+def watchdog(machine: Machine) -> Line:
+    """The doctor's word on whether a stuck station is started anew, with what systemd has counted."""
+    properties = host.unit_properties(machine.ask)
+    finding = host.watchdog(properties)
+    hardware = machine.ask(("systemctl", "show", "--property=RuntimeWatchdogUSec", "--value"))
+    figures = {
+        name: value
+        for name, value in {
+            "watchdog": (properties or {}).get("WatchdogUSec"),
+            "restart": (properties or {}).get("Restart"),
+            "restarts": (properties or {}).get("NRestarts"),
+            "hardware_watchdog": None if hardware is None else hardware.strip(),
+        }.items()
+        if value
+    }
+    words = f"{finding.text} {finding.remedy}".rstrip()
+    return _GRADES[finding.grade](finding.part, f"{words} As configured; nothing was provoked.", **figures)
 
 
 @app.command()

@@ -18,7 +18,7 @@ from typing import Final
 from edge.contract.message import ClockState
 from edge.doctor.finding import Finding, Grade
 from edge.errors import StorageError
-from edge.validation.machine import ask_program
+from edge.validation.machine import Ask, ask_program
 
 UNIT: Final = "leukoscope-station.service"
 ENOUGH_DISK_BYTES: Final = 2 * 1024**3
@@ -190,10 +190,10 @@ def _unit_faults(properties: Mapping[str, str]) -> Iterator[str]:
         yield f"Restart={properties['Restart']} leaves a station that was ended ended (on-failure does not)"
 
 
-def unit_properties() -> Mapping[str, str] | None:
+def unit_properties(ask: Ask = ask_program) -> Mapping[str, str] | None:
     """What systemd holds of the station's unit; None where there is no systemd to be asked."""
-    wanted = "LoadState,Type,NotifyAccess,WatchdogUSec,Restart"
-    said = ask_program(("systemctl", "show", UNIT, f"--property={wanted}"))
+    wanted = "LoadState,Type,NotifyAccess,WatchdogUSec,Restart,NRestarts"
+    said = ask(("systemctl", "show", UNIT, f"--property={wanted}"))
     if said is None:
         return None
     return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)

@@ -1,4 +1,4 @@
-"""What the machine tells of itself: its kind, its power mode, its clocks, its file systems, its watchdog.
+"""What the machine tells of itself: its kind, its power mode, its clock, its file systems.
 
 All of it is read from files below ``root`` and from the machine's own programs, through ``ask``, so that a
 test can put another machine in their place.
@@ -27,7 +27,6 @@ Ask = Callable[[Sequence[str]], str | None]
 _PROGRAM_LIMIT_S: Final = 10
 _CLOCK_OFF_S: Final = 2.0
 _TORN_BY_POWER_LOSS: Final = frozenset({"tmpfs", "ramfs", "overlay"})
-_UNIT: Final = "leukoscope-station.service"
 
 
 def ask_program(command: Sequence[str]) -> str | None:
@@ -97,28 +96,6 @@ def power_mode(machine: Machine) -> Line:
     if found is None:
         return failed("power mode", f"nvpmodel says nothing of a mode: {' '.join(said.split())[:80]!r}.")
     return done("power mode", f"{found.group(1)}.", mode=found.group(1))
-
-
-def watchdog(machine: Machine) -> Line:
-    """Whether a stuck station would be started anew, as systemd says; nothing is provoked."""
-    said = machine.ask(("systemctl", "show", _UNIT, "--property=LoadState,WatchdogUSec,Restart,NRestarts"))
-    facts = dict(line.split("=", 1) for line in (said or "").splitlines() if "=" in line)
-    if facts.get("LoadState") != "loaded":
-        return not_here("watchdog", f"systemd knows no {_UNIT} here.")
-    figures = {
-        "watchdog": facts.get("WatchdogUSec", ""),
-        "restart": facts.get("Restart", ""),
-        "restarts": facts.get("NRestarts", ""),
-    }
-    hardware = machine.ask(("systemctl", "show", "--property=RuntimeWatchdogUSec", "--value"))
-    figures["hardware_watchdog"] = (hardware or "unknown").strip()
-    if figures["watchdog"] in {"", "0", "infinity"} or figures["restart"] in {"", "no"}:
-        return failed("watchdog", f"systemd would not restart a stuck {_UNIT}.", **figures)
-    return done(
-        "watchdog",
-        f"systemd restarts a {_UNIT} that is stuck for {figures['watchdog']} (as configured, not provoked).",
-        **figures,
-    )
 
 
 def hardware_clock(machine: Machine, *, now_s: float) -> Line:

@@ -17,11 +17,9 @@ from edge.validation.machine import (
     hardware_clock,
     power_mode,
     survives_power_loss,
-    watchdog,
 )
 
 ORIN = Gpu(name="Orin", compute_capability="8.7", driver="CUDA 12.6, L4T R36.4.3")
-SYSTEMD = "LoadState=loaded\nWatchdogUSec=30s\nRestart=on-failure\nNRestarts=0\n"
 
 
 def machine(root: Path, files: dict[str, str] | None = None, said: dict[str, str] | None = None) -> Machine:
@@ -68,24 +66,6 @@ def test_the_power_mode_is_nvpmodels(tmp_path: Path, said: str | None, state: St
     line = power_mode(machine(tmp_path, said={} if said is None else {"nvpmodel -q": said}))
     assert line.state is state
     assert words in line.reason
-
-
-@pytest.mark.parametrize(
-    ("said", "state"),
-    [
-        (SYSTEMD, State.DONE),
-        (SYSTEMD.replace("30s", "infinity"), State.FAILED),
-        (SYSTEMD.replace("on-failure", "no"), State.FAILED),
-        (SYSTEMD.replace("loaded", "not-found"), State.NOT_HERE),
-        (None, State.NOT_HERE),
-    ],
-)
-def test_the_watchdog_is_what_systemd_says(tmp_path: Path, said: str | None, state: State) -> None:
-    asked = "systemctl --property=LoadState,WatchdogUSec,Restart,NRestarts"
-    line = watchdog(machine(tmp_path, said={} if said is None else {asked: said, "systemctl --value": "0\n"}))
-    assert line.state is state
-    if state is State.DONE:
-        assert "not provoked" in line.reason, "no more is claimed than was read"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 from edge import validate
 from edge.validation.engines import EngineTrials
 from edge.validation.line import Line, State
+from edge.validation.machine import Machine
 from edge.validation.report import verified
 
 STATION = """
@@ -20,6 +22,9 @@ state_dir = "state"
 [camera]
 kind = "virtual_slide"
 """
+
+
+SYSTEMD = "LoadState=loaded\nType=notify-reload\nNotifyAccess=main\nWatchdogUSec=30s\nRestart=on-failure\nNRestarts=2\n"
 
 
 @pytest.fixture
@@ -78,3 +83,25 @@ def test_a_failed_line_ends_the_command_with_a_failure(
     assert ended.exit_code == 1
     assert "failed  camera: It is away." in ended.output
     assert verified(out.read_bytes(), public_pem=(tmp_path / "report.pub.pem").read_bytes()).lines == (line,)
+
+
+@pytest.mark.parametrize(
+    ("said", "state"),
+    [
+        (SYSTEMD, State.DONE),
+        (SYSTEMD.replace("30s", "infinity"), State.FAILED),
+        (SYSTEMD.replace("on-failure", "no"), State.FAILED),
+        (SYSTEMD.replace("loaded", "not-found"), State.NOT_HERE),
+        (None, State.NOT_HERE),
+    ],
+)
+def test_the_watchdog_is_what_systemd_says(said: str | None, state: State) -> None:
+    def ask(command: Sequence[str]) -> str | None:
+        return "0\n" if command[-1] == "--value" else said
+
+    line = validate.watchdog(Machine(ask=ask))
+    assert (line.name, line.state) == ("watchdog", state)
+    assert "nothing was provoked" in line.reason, "no more is claimed than was read"
+    if state is State.DONE:
+        figures = {"watchdog": "30s", "restart": "on-failure", "restarts": "2", "hardware_watchdog": "0"}
+        assert line.figures == figures
