@@ -48,10 +48,8 @@ class GroundView:
 
     def map(self) -> GroundMap:
         """The island that the page draws, of bounded size however many fields it has."""
-        _, sketch = self._now()
-        if sketch is None:
-            return GroundMap(version=self._version)
-        return GroundMap.of(sketch, version=self._version, blasts=frozenset(self._blasts()))
+        sight, (sketch, blasts) = self.sight(), self._told
+        return GroundMap(sight=sight) if sketch is None else GroundMap.of(sketch, sight=sight, blasts=blasts)
 
     def _now(self) -> tuple[ShownGround, Sketch | None]:
         shown, blasts = self._shown(), self._blasts()

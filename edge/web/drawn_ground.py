@@ -71,11 +71,11 @@ class DrawnGround:
     def map(self) -> GroundMap:
         """What is covered."""
         if not self._islands:
-            return GroundMap(version=self._version)
+            return GroundMap(sight=self.sight)
         sketch = self._drawing.sketch(
             self._islands, dots=tuple(self._blasts), other_islands=self._islands - 1
         )
-        return GroundMap.of(sketch, version=self._version, blasts=range(len(self._blasts) + 1))
+        return GroundMap.of(sketch, sight=self.sight, blasts=range(len(self._blasts) + 1))
 
     def covered(self, fields: int) -> CoveredGround:
         """The same in figures."""

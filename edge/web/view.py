@@ -113,10 +113,11 @@ class GroundMap(_Part):
     ``squares`` has one bit a square (base64, row by row without padding, the first in the highest bit), set
     where there is covered ground; the first square's upper left corner lies at ``corner_px`` on the island.
     ``blasts_px`` are the middles of the newest cells that count as blasts. ``other_islands`` are parts of
-    the slide of which it is not known where they lie. All in pixels of the frames.
+    the slide of which it is not known where they lie. All in pixels of the frames. ``sight`` is of the same
+    moment, until a state tells where the camera looks on this very version.
     """
 
-    version: Count = 0
+    sight: GroundSight = GroundSight()
     fields: Count = 0
     frame_size_px: tuple[int, int] | None = None
     um_per_px: float | None = None
@@ -129,10 +130,10 @@ class GroundMap(_Part):
     other_islands: Count = 0
 
     @classmethod
-    def of(cls, sketch: Sketch, *, version: int, blasts: Container[int]) -> Self:
+    def of(cls, sketch: Sketch, *, sight: GroundSight, blasts: Container[int]) -> Self:
         """What the page is told of a sketch, some 2 KB; of its dots those whose numbers are in ``blasts``."""
         return cls(
-            version=version,
+            sight=sight,
             fields=sketch.fields,
             frame_size_px=(sketch.lens.width_px, sketch.lens.height_px),
             um_per_px=sketch.lens.um_per_px,

@@ -36,7 +36,7 @@ def places(page: Page, name: str) -> np.ndarray:
 
 def drawn(page: Page, station: FakeStation) -> Locator:
     canvas = page.locator("#ground-map")
-    expect(canvas).to_have_attribute("data-version", str(station.ground_map().version))
+    expect(canvas).to_have_attribute("data-version", str(station.ground_map().sight.version))
     return canvas
 
 
@@ -53,6 +53,10 @@ def test_covered_ground_is_drawn_to_scale(visit, station):
         top, left = page_rows.min(axis=0)
         bottom, right = page_rows.max(axis=0)
         lower = page_rows[page_rows[:, 0] > top + 0.85 * (bottom - top)]
+        # Around covered ground there is a line, and none around what is not.
+        lines = places(page, "bar")
+        assert len(lines) > 100
+        assert not (lines[lines[:, 0] >= bottom + 1][:, 1] > left + 0.6 * (right - left)).any()
         # The third line goes back from the left, half as far as the others.
         assert (lower[:, 1].max() - left) / (right - left) == pytest.approx(172 / 334, abs=0.05)
 
@@ -131,6 +135,23 @@ def test_a_camera_that_is_lost_looks_nowhere(visit, station):
         expect(status).to_have_text("The camera is not followed now")
 
 
+def test_the_map_is_shown_larger_by_keyboard_and_put_back(visit, station):
+    with visit() as page:
+        canvas = drawn(page, station)
+        before = canvas.bounding_box()
+        page.get_by_role("button", name="Show the map larger").focus()
+        page.keyboard.press("Enter")
+        dialog = page.get_by_role("dialog", name="Covered ground")
+        expect(dialog.locator("#ground-status")).to_have_text("On covered ground")
+        assert canvas.bounding_box()["width"] > 3 * before["width"]
+        station.ground.move(0, 900)
+        expect(dialog.locator("#ground-status")).to_have_text("On new ground")
+        page.keyboard.press("Escape")
+        expect(dialog).to_be_hidden()
+        assert canvas.bounding_box() == before
+        expect(page.get_by_role("button", name="Show the map larger")).to_be_focused()
+
+
 def test_a_new_slide_begins_without_ground(visit, station):
     with visit() as page:
         drawn(page, station)
@@ -145,7 +166,7 @@ def test_another_run_of_the_station_is_not_taken_for_this_one(visit, station, se
     other.advance(10)
     other.ground.lose()
     other.advance()
-    assert other.ground_map().version == station.ground_map().version
+    assert other.ground_map().sight.version == station.ground_map().sight.version
     # Pictures of this run, which the page may still ask for, are none of the other's.
     with visit(expected=("ERR_", "503", "404")) as page:
         drawn(page, station)
@@ -162,7 +183,7 @@ def test_another_run_of_the_station_is_not_taken_for_this_one(visit, station, se
 
 @pytest.mark.parametrize("width", [390, 900, 1280])
 def test_nothing_moves_as_ground_is_covered_and_lost(visit, station, width):
-    parts = (".ground-stage", "#ground-status", ".station", ".differential")
+    parts = (".ground-card .ground-stage", "#ground-status", ".station", ".differential")
     with visit(viewport={"width": width, "height": 800}) as page:
         drawn(page, station)
         before = {part: page.locator(part).bounding_box() for part in parts}

@@ -24,6 +24,17 @@ export class Ground {
 
   constructor() {
     new ResizeObserver(() => this.#draw()).observe(this.#canvas);
+    const [plate, status, dialog] = ["ground-plate", "ground-status", "ground-dialog"].map(find);
+    const [stage, card] = [plate.parentElement, status.parentElement];
+    find("ground-larger").addEventListener("click", () => {
+      find("ground-place").append(plate);
+      find("ground-place").after(status);
+      dialog.showModal();
+    });
+    dialog.addEventListener("close", () => {
+      stage.prepend(plate);
+      card.append(status);
+    });
     matchMedia("(prefers-color-scheme: light)").addEventListener("change", () => this.#draw());
   }
 
@@ -45,7 +56,7 @@ export class Ground {
       const answer = await fetch("api/ground", { cache: "no-store" });
       if (!answer.ok) return;
       const map = await answer.json();
-      this.#version = map.version;
+      this.#version = map.sight.version;
       this.#map = { ...map, covered: unpacked(map) };
       this.#show();
     } catch (error) {
@@ -57,8 +68,8 @@ export class Ground {
 
   #show() {
     // The frame's place is told for one version of the map: on another it may lie elsewhere.
-    const told = this.#state.ground_map.version === this.#version && this.#state.health.camera !== "lost";
-    this.#sight = told ? this.#state.ground_map : NONE;
+    const { ground_map: now, health } = this.#state;
+    this.#sight = health.camera === "lost" ? NONE : now.version === this.#version ? now : this.#map?.sight ?? NONE;
     if (this.#sight.tracking !== "lost") this.#knownAt = performance.now();
     const [kind, words] = this.#verdict();
     const status = find("ground-status");
@@ -163,7 +174,7 @@ export class Ground {
   #drawGround(view, ink, ratio) {
     const { corner_px: [x0, y0], square_px: side, columns, rows, covered } = this.#map;
     const context = this.#context;
-    const at = (column, row) => column >= 0 && row >= 0 && column < columns && row < rows && covered[row * columns + column];
+    const at = (column, row) => column >= 0 && row >= 0 && column < columns && row < rows && covered[row * columns + column] === 1;
     // Edges on whole pixels: no seams between squares.
     const xs = Array.from({ length: columns + 1 }, (_, column) => Math.round(view.x(x0 + column * side)));
     const ys = Array.from({ length: rows + 1 }, (_, row) => Math.round(view.y(y0 + row * side)));
@@ -179,7 +190,11 @@ export class Ground {
     }
     context.strokeStyle = ink.outline;
     context.lineWidth = ratio;
+    // In the middle of the pixels, so that it is as thin and as strong everywhere.
+    const middle = (Math.round(ratio) % 2) / 2;
+    context.translate(middle, middle);
     context.stroke(outline);
+    context.translate(-middle, -middle);
   }
 
   #drawBlasts(view, ink, ratio) {

@@ -43,7 +43,7 @@ def sketch(*corners: tuple[float, float], dots: tuple[Dot, ...] = (), others: in
 def test_nothing_is_told_of_a_map_without_fields(scope: Microscope) -> None:
     sight, told = scope.view.sight(), scope.view.map()
     assert (sight.tracking, sight.frame_px) == ("off", None)
-    assert (told.version, told.fields, told.columns, told.frame_size_px) == (sight.version, 0, 0, None)
+    assert (told.sight.version, told.fields, told.columns, told.frame_size_px) == (sight.version, 0, 0, None)
 
 
 def test_the_version_changes_with_the_ground_and_the_blasts_but_not_with_the_frame(scope: Microscope) -> None:
@@ -58,7 +58,7 @@ def test_the_version_changes_with_the_ground_and_the_blasts_but_not_with_the_fra
     scope.blasts = (1,)
     versions.append(scope.view.sight().version)
     scope.show(sketch((0, 0), (500, 0)), Spot(island=1, x_px=0, y_px=0))
-    versions.append(scope.view.map().version)
+    versions.append(scope.view.map().sight.version)
     versions.append(scope.view.sight().version)
     assert versions == [0, 1, 1, 2, 3, 3]
 
