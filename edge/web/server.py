@@ -134,8 +134,12 @@ class PageServer:
             ws="none",
         )
         server = uvicorn.Server(config)
-        # A handle of its own, which it closes: one that takes over listens at the same socket.
-        serve = self._serve(server, calls, listener.dup())
+        try:
+            # A handle of its own, which it closes: one that takes over listens at the same socket.
+            handle = listener.dup()
+        except OSError as error:
+            raise _page_error(self._host, self._port, error) from error
+        serve = self._serve(server, calls, handle)
         thread = threading.Thread(target=asyncio.run, args=(serve,), name="page-server", daemon=True)
         self._serving = _Serving(server=server, feed=feed, calls=calls, thread=thread)
         feed.start()
@@ -152,7 +156,10 @@ class PageServer:
         self._serving = self._socket = None
 
     def restart(self) -> None:
-        """Serve anew at the same address, by other threads; the old ones end when they can."""
+        """Serve anew at the same address, by other threads; the old ones end when they can.
+
+        Raises PageError where the system gives it no handle for that.
+        """
         if self._socket is None or self._serving is None:
             return
         self._serving.leave(0)

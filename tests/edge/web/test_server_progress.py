@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import threading
 import time
 
 import httpx
 import pytest
 
+from edge.errors import PageError
 from edge.web.guard import CONTROL_HEADER
 from edge.web.server import PageServer
 from edge.web.testing import FakeStation
@@ -151,6 +153,28 @@ def test_a_stuck_server_is_relieved_at_the_same_address():
         release.set()
         until(lambda: server.left_behind == 0, "the end of the old one")
         assert httpx.get(url + "api/state", timeout=DEADLINE_S).status_code == 200
+
+
+def test_a_question_without_an_answer_does_not_keep_the_process_from_ending(ask):
+    view = Hanging()
+    with PageServer(view=view, port=0) as server:
+        ask(server.url + "api/state")
+        assert view.asked.acquire(timeout=DEADLINE_S)
+        assert all(each.daemon for each in threading.enumerate() if each is not threading.main_thread())
+        view.release.set()
+
+
+def test_a_server_that_gets_no_handle_cannot_be_begun_anew_and_says_so(monkeypatch):
+    def no_handle(_self):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with PageServer(view=FakeStation(), port=0) as server:
+        with monkeypatch.context() as spent:
+            spent.setattr("socket.socket.dup", no_handle)
+            with pytest.raises(PageError, match="Too many open files"):
+                server.restart()
+        server.restart()
+        assert httpx.get(server.url + "api/state", timeout=DEADLINE_S).status_code == 200
 
 
 def test_calls_are_noted_however_they_end():

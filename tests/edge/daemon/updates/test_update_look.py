@@ -1,5 +1,7 @@
 """A running station looks for a newer bundle, has it proved, and asks for a new run."""
 
+import os
+import resource
 import threading
 from dataclasses import replace
 from datetime import timedelta
@@ -113,4 +115,22 @@ def test_a_cancelled_candidate_is_not_tried(run, bench):
     here.seconds()
     assert here.updates.restart == ""
     here.updates.cancel()
+    assert here.problems.standing() == ()
+
+
+def test_a_station_out_of_descriptors_says_so_and_looks_when_some_are_free(run):
+    here = run()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, limits[1]))
+    try:
+        here.seconds()
+        (problem,) = here.problems.standing()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert "Too many open files" in problem
+    here.updates.look()
+    here.seconds()
+    assert "begins its trial" in here.updates.restart
     assert here.problems.standing() == ()
