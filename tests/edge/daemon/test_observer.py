@@ -47,7 +47,7 @@ class AnnouncedProblems(Problems):
 class Bench:
     """An observer on a real outbox, with scripted networks; frames are put in by hand."""
 
-    def __init__(self, outbox, failing=()):
+    def __init__(self, outbox, failing=(), class_shares=(0.9, 0.05, 0.05)):
         found, named = detector_facts(), classifier_facts()
         script = finds(
             [(ObjectKind.WBC, 0.9, (100, 100, 160, 160))], kinds=found.kinds, max_objects=found.max_objects
@@ -70,14 +70,15 @@ class Bench:
         )
         self.counted, self.seen = [], []
         self.analysed_s, self.engine_errors = [], []
+        # Any sharpness will do: what is under test is what becomes of a verdict.
+        self.gates = Gates(GateSettings(min_focus=0.0, max_white_share=1.0), still_images=True)
         self.observer = Observer(
             frames=self.frames,
-            # Any sharpness will do: what is under test is what becomes of a verdict.
-            gates=Gates(GateSettings(min_focus=0.0, max_white_share=1.0), still_images=True),
+            gates=self.gates,
             analyzer=FieldAnalyzer(
                 detector=FakeEngine(signature=detector_signature(found), answer=answer),
                 classifier=FakeEngine(
-                    signature=classifier_signature(named), answer=names((0.9, 0.05, 0.05), distance=1.0)
+                    signature=classifier_signature(named), answer=names(class_shares, distance=1.0)
                 ),
                 detector_facts=found,
                 classifier_facts=named,
@@ -201,6 +202,20 @@ def test_cells_have_numbers_and_another_run_goes_on_with_the_map(outbox):
     (third,) = again.counted
     assert [cell.number for cell in third.cells] == [3]
     assert again.desk.latest.ground.islands == 1
+
+
+def test_blasts_are_pointed_out_on_the_map_as_they_are_counted_and_by_another_run(outbox, pictures):
+    bench = Bench(outbox, class_shares=(0.05, 0.05, 0.9))
+    bench.desk.open("A")
+    bench.watch(pictures[:1])
+    (cell,) = bench.counted[0].cells
+    (dot,) = bench.gates.slide_map.shown.sketch.dots
+    assert (dot.number, dot.at_px) == (cell.number, pytest.approx(cell.position_px, abs=1))
+    again = Bench(outbox)
+    assert again.desk.go_on()
+    again.watch(pictures[:1])
+    assert again.counted == []
+    assert again.gates.slide_map.shown.sketch.dots == (dot,)
 
 
 def test_what_could_not_be_saved_is_not_taken_for_counted_on_the_map(outbox, pictures):

@@ -1,5 +1,6 @@
 """What the page is shown of a counted slide: names for the person, cells in one place, verdicts."""
 
+import dataclasses
 from datetime import datetime, timezone
 
 import numpy as np
@@ -18,6 +19,8 @@ from edge.daemon.slide_journal import OnMap, Origin
 from edge.frame import Frame
 from edge.outbox.store import Outbox
 from edge.slide_identity import Pseudonyms
+from edge.slide_map.atlas import Lens, Spot
+from edge.slide_map.sketch import Dot, Drawing, ShownGround
 from edge.web.testing import FakeStation
 from edge.web.view import StationView
 from tests.edge.facts import classifier_facts
@@ -39,8 +42,7 @@ def desk(tmp_path):
         )
 
 
-@pytest.fixture
-def view(desk):
+def page_view(desk, **options):
     drawn = FakeStation(now=lambda: NOW).snapshot()
     fits: StationView = PageView(
         desk=desk,
@@ -53,8 +55,14 @@ def view(desk):
         health=lambda: drawn.health,
         saved_records=lambda: 0,
         acknowledged_records=lambda: 0,
+        **options,
     )
     return fits
+
+
+@pytest.fixture
+def view(desk):
+    return page_view(desk)
 
 
 def white(cell_class="blast", *, number=None, doubtful=False, grey=0):
@@ -133,7 +141,10 @@ def test_a_cell_that_was_counted_twice_is_shown_once(desk, view):
     view.open_slide(ACCESSION, None)
     see(desk, view, white(number=4), white(number=5))
     see(desk, view, white("neutrophil"), withdrawn=(5, 9))
-    assert {name: len(cells) for name, cells in shown(view).items()} == {"blast": 1, "neutrophil": 1}
+    assert {name: len(cells) for name, cells in shown(view).items()} == {
+        "blast": 1,
+        "neutrophil": 1,
+    }
     assert view.snapshot().slide.named_cells == 2
 
 
@@ -197,3 +208,27 @@ def test_the_fleets_commands_reach_the_slide(desk, view):
     with pytest.raises(SlideError, match="No slide is open") as caught:
         orders.obey(command("pause_slide"))
     assert ACCESSION not in str(caught.value)
+
+
+def test_the_map_of_the_ground_is_that_of_the_open_slide_and_no_frame_is_claimed_in_a_pause(desk):
+    drawing = Drawing(Lens(width_px=64, height_px=48))
+    drawing.lay(drawing.rectangle(Spot(island=1, x_px=0, y_px=0)))
+    ground = ShownGround(
+        sketch=drawing.sketch(1, dots=(Dot(number=4, at_px=(5, 6)),), other_islands=0),
+        frame=Spot(island=1, x_px=8, y_px=0),
+        tracking="known",
+    )
+    view = page_view(desk, ground=lambda: ground)
+    view.open_slide(ACCESSION, None)
+    ground = dataclasses.replace(ground, sketch=dataclasses.replace(ground.sketch, fields=2))
+    see(desk, view, white(number=4))
+    sight = view.snapshot().ground_map
+    assert (sight.tracking, sight.frame_px) == ("known", (8, 0, 72, 48))
+    assert (view.ground_map().sight, view.ground_map().blasts_px) == (sight, ((5, 6),))
+    view.judge_cell(shown(view)["blast"][0], ARTEFACT)
+    assert view.snapshot().ground_map.version > sight.version
+    assert view.ground_map().blasts_px == ()
+    view.pause_slide()
+    assert (view.snapshot().ground_map.tracking, view.ground_map().fields) == ("off", 2)
+    view.open_slide("H-2026-00418", None)
+    assert view.ground_map().fields == 0

@@ -133,3 +133,22 @@ def test_a_field_of_an_earlier_slide_is_not_counted_on_this_one():
     accepted = Accepted(focus=0.5, stained_share=0.2, place=PLACE)
     assert subject.count(frame(), accepted, (white(),), slide_number=1, analysis_ms=1.0) is None
     assert subject.latest.fields == 0
+
+
+def test_the_cells_that_count_as_blasts_are_known_by_their_numbers_also_to_another_run():
+    journal = Journal()
+    subject = desk(journal)
+    assert subject.blasts == ()
+    subject.open("A")
+    field = count(subject, white(number=1), white("neutrophil", number=2), white(number=3))
+    assert subject.blasts == (1, 3)
+    subject.judge(cell_of(field, 0), ARTEFACT)
+    assert subject.blasts == (3,)
+    count(subject, white(number=2))
+    again = desk(journal)
+    again.go_on()
+    assert set(subject.blasts) == set(again.blasts) == {2, 3}
+    again.close()
+    assert set(again.blasts) == {2, 3}, "a closed slide is looked at still"
+    again.open("B")
+    assert again.blasts == ()
