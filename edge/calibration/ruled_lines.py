@@ -27,7 +27,7 @@ BANDS: Final = 8
 """Enough that a speck, or the end of a short line, spoils a small part of what is known of a line."""
 SYSTEMATIC_PX: Final = 0.02
 """By how much the distance from the first line to the last may be wrong without any scatter to show for it:
-what was left on drawn rulings that are perfectly even (``benchmarks/calibration.py``), rounded up."""
+what was left on drawn rulings that are perfectly even, rounded up; their test holds it."""
 
 _SMOOTH: Final = 0.05
 _REACH: Final = 0.4
