@@ -128,7 +128,7 @@ class Drawing:
         column, across = _shares(left, right, self._side)
         row, down = _shares(top, bottom, self._side)
         column, row = column - self._left, row - self._top
-        self._laid[row : row + len(down), column : column + len(across)] += sign * np.outer(down, across)
+        self._laid[row : row + len(down), column : column + len(across)] += sign * down[:, None] * across
 
     def _reach(self, rectangle: _Rectangle) -> None:
         """Have squares where the rectangle lies: more of them, or wider ones where they would be too many."""
@@ -184,8 +184,11 @@ class Sketcher:
         before = self._drawn.get(field)
         if before == drawn:
             return
-        if before is not None:
-            self._lift(*before)
+        if before is not None and before[0] != spot.island:
+            # Its island is part of this one now, with all its fields: what is drawn there is shown no more.
+            self._drawings.pop(before[0], None)
+        elif before is not None:
+            drawing.lift(before[1])
         drawing.lay(drawn[1])
         self._drawn[field] = drawn
         self._stale = True
@@ -243,7 +246,6 @@ class Sketcher:
 
 def _shares(start: int, end: int, side: int) -> tuple[int, NDArray[np.int32]]:
     """The first square of this side that a span meets, and how much of it lies in each from there on."""
-    first = start // side
-    edges = np.arange(first, -(-end // side) + 1, dtype=np.int32) * side
-    ends: NDArray[np.int32] = np.clip(edges, start, end)
-    return first, ends[1:] - ends[:-1]
+    first, last = start // side, -(-end // side)
+    inside = [min(end, (each + 1) * side) - max(start, each * side) for each in range(first, last)]
+    return first, np.array(inside, dtype=np.int32)
