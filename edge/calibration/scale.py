@@ -276,7 +276,7 @@ def _require_sure(ruling: Ruling) -> None:
     if unsure > MAX_UNSURE:
         raise CalibrationError(
             f"{ruling.lines} lines that lie {ruling.residual / ruling.pitch:.1%} of their distance off an "
-            f"even ruling tell the scale to {unsure:.2%} only, {MAX_UNSURE:.1%} is needed.",
+            f"even ruling tell the scale to {unsure:.2%} only, {MAX_UNSURE:.2%} is needed.",
             remedy="Let more lines into the picture, by a finer ruling if need be; or say how evenly it is "
             "ruled, where its maker states that: --ruled-to-um.",
         )
