@@ -57,9 +57,13 @@ class Descriptors:
         self._id = process.pid
         self._before = resource.prlimit(self._id, resource.RLIMIT_NOFILE)
 
+    @property
+    def used(self):
+        return {int(each.name) for each in Path(f"/proc/{self._id}/fd").iterdir()}
+
     def take_away(self):
         """Beneath the limit every number is in use; what is closed from here on may be opened again."""
-        used = {int(each.name) for each in Path(f"/proc/{self._id}/fd").iterdir()}
+        used = self.used
         lowest_free = next(number for number in range(len(used) + 1) if number not in used)
         now, _ = resource.prlimit(self._id, resource.RLIMIT_NOFILE)
         resource.prlimit(self._id, resource.RLIMIT_NOFILE, (min(now, lowest_free), self._before[1]))
@@ -87,6 +91,7 @@ def test_a_station_out_of_descriptors_says_so_goes_on_and_loses_nothing(tmp_path
         page = stack.enter_context(Page(announced(log, "the page is at ")))
         eventually(lambda: page.state and len(bench.collected()) >= 3, "records in the collector")
         descriptors = Descriptors(station)
+        open_before = len(descriptors.used)
         descriptors.take_away()
 
         eventually(lambda: page.says(SAID), "the page says what is wrong")
@@ -111,6 +116,7 @@ def test_a_station_out_of_descriptors_says_so_goes_on_and_loses_nothing(tmp_path
         saved = page.state["saved_records"]
         eventually(lambda: len(bench.collected()) >= saved, "everything that was saved, in the collector")
         assert httpx.get(figures, timeout=WAIT_S).status_code == 200
+        eventually(lambda: len(descriptors.used) <= open_before, "no attempt left one open")
         health = page.state["health"]
         assert (health["restarts"], health["degraded"]) == ({}, [])
 
