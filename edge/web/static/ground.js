@@ -137,7 +137,7 @@ export class Ground {
     if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
     const context = this.#context;
     context.clearRect(0, 0, width, height);
-    if (!this.#map?.frame_size_px) return;
+    if (!this.#map?.columns && !this.#sight.frame_px) return;
     const ink = inks(canvas);
     const view = this.#view(width, height - (this.#map.um_per_px ? SCALE_PX * ratio : 0));
     if (this.#sight.tracking !== "known") context.globalAlpha = 0.55;
