@@ -20,7 +20,7 @@ from edge.engine.signature import Signature, classifier_signature, detector_sign
 from edge.errors import EngineError
 from edge.frame import Pixels
 
-# What a station does is nobody's but the laboratory's; the runtime's wheels can report on it to their makers.
+# Older wheels know no other way; see the package's head.
 onnxruntime.disable_telemetry_events()
 
 # The runtime's own exceptions have no common base, and their number grows from release to release.

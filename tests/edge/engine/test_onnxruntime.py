@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from edge.engine.onnxruntime import OnnxRuntimeEngine
 from edge.errors import EngineError
 from tests.edge.engine.contract import hold_to_contract
 from tests.edge.engine.graphs import SIGNATURE, write_graph
+
+ROOT = Path(__file__).parents[3]
 
 
 def engine(path: Path) -> OnnxRuntimeEngine:
@@ -109,3 +113,14 @@ def test_several_threads_may_ask_at_once(tmp_path: Path) -> None:
         for thread in threads:
             thread.join(timeout=20)
     np.testing.assert_allclose(np.stack([answers[place] for place in range(8)]), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("part", ["edge.engine.onnxruntime", "export.quantize"])
+def test_the_runtime_neither_reports_nor_leaves_a_trace(part: str, tmp_path: Path) -> None:
+    graph, home = write_graph(tmp_path / "right.onnx"), tmp_path / "home"
+    home.mkdir()
+    opened = f"onnxruntime.InferenceSession({str(graph)!r}, providers=['CPUExecutionProvider'])"
+    code = f"import {part}, onnxruntime; {opened}"
+    # It is quiet on machines that it takes for builders: the empty environment tells it of none.
+    subprocess.run([sys.executable, "-c", code], env={"HOME": str(home)}, cwd=ROOT, check=True)
+    assert [path for path in home.rglob("*") if "onnxruntime" in path.name] == []
