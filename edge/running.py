@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from typing import Final
 from edge.bundle import open_bundle, starter_bundle
 from edge.camera.settings import open_camera
 from edge.config import StationConfig
+from edge.daemon.precedence import networks_first
 from edge.engine.choice import PrecisionChoice
 from edge.errors import EngineError, StorageError
 from edge.health.board import find_board
@@ -33,9 +33,6 @@ _log = logging.getLogger(__name__)
 
 _DELIVERY_S: Final = 30.0
 _TICK_S: Final = 1.0
-_SWITCH_S: Final = 0.0005
-"""How long a thread may keep Python's lock from one that waits for it. At Python's own 5 ms the networks'
-thread, back from a run, would wait for records to be written and pictures to be compared."""
 
 
 @contextmanager
@@ -46,8 +43,7 @@ def open_station(config: StationConfig) -> Iterator[Station]:
     PageError when it cannot start. A camera that is away is no reason not to.
     """
     with ExitStack() as stack:
-        stack.callback(sys.setswitchinterval, sys.getswitchinterval())
-        sys.setswitchinterval(_SWITCH_S)
+        stack.enter_context(networks_first())
         room = update_room(config)
         try:
             config.state_dir.mkdir(parents=True, exist_ok=True)

@@ -162,11 +162,15 @@ class Observer:
             late=lambda _analysed, _none: None,
             at_end=self.finished.set,
         )
-        self._gates_worker = StageWorker(stage=GATES, source=frames, work=gates_work, clock=clock)
+        self._gates_worker = StageWorker(
+            stage=GATES, source=frames, work=gates_work, clock=clock, gives_way=True
+        )
         self._analysis_worker = StageWorker(
             stage=ANALYSIS, source=self._fields, work=analysis_work, clock=clock
         )
-        self._saving_worker = StageWorker(stage=SAVING, source=self._analysed, work=saving_work, clock=clock)
+        self._saving_worker = StageWorker(
+            stage=SAVING, source=self._analysed, work=saving_work, clock=clock, gives_way=True
+        )
         self.workers: Mapping[str, StageWorker[Any, Any]] = {
             GATES: self._gates_worker,
             ANALYSIS: self._analysis_worker,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from edge.daemon.handover import Handover
+from edge.daemon.precedence import give_way
 from edge.daemon.timing import StageClock
 from edge.errors import LeukoscopeError
 
@@ -83,16 +84,24 @@ class StageWorker(Generic[_Item, _Result]):
     """Sees to the items of ``source``, one by one, in a thread that can be relieved by another.
 
     Every item either is delivered once or is told as lost once, whatever the threads do. An item whose thread
-    ends by an exception is lost too; the stage then stands until ``restart``.
+    ends by an exception is lost too; the stage then stands until ``restart``. ``gives_way`` has its thread
+    run after those of the stages that do not.
     """
 
     def __init__(
-        self, *, stage: str, source: Handover[_Item], work: StageWork[_Item, _Result], clock: StageClock
+        self,
+        *,
+        stage: str,
+        source: Handover[_Item],
+        work: StageWork[_Item, _Result],
+        clock: StageClock,
+        gives_way: bool = False,
     ) -> None:
         self._stage = stage
         self._source = source
         self._work = work
         self._clock = clock
+        self._gives_way = gives_way
         self._stopping = threading.Event()
         self._shift: _Shift[_Item] = _Shift()
         self._before: list[_Shift[_Item]] = []
@@ -165,6 +174,8 @@ class StageWorker(Generic[_Item, _Result]):
 
     def _run(self, shift: _Shift[_Item]) -> None:
         try:
+            if self._gives_way:
+                give_way()
             if shift.preparing:
                 self._work.prepare()
                 shift.preparing = False

@@ -1,5 +1,7 @@
 """The analysing thread: counts fields, refuses frames, and outlives what a person can mend."""
 
+import os
+import sys
 import threading
 import time
 from datetime import datetime, timezone
@@ -12,7 +14,7 @@ from edge.analysis.gates import Gates, GateSettings
 from edge.camera.virtual_slide import draw_field
 from edge.contract.taxonomy import ObjectKind
 from edge.daemon.handover import Handover
-from edge.daemon.observer import Observer
+from edge.daemon.observer import ANALYSIS, GATES, SAVING, Observer
 from edge.daemon.problems import Problems
 from edge.daemon.slide_desk import NO_SLIDE, SlideDesk
 from edge.daemon.slide_journal import Origin
@@ -70,6 +72,7 @@ class Bench:
         )
         self.counted, self.seen = [], []
         self.analysed_s, self.engine_errors = [], []
+        self.niceness = {}
         # Any sharpness will do: what is under test is what becomes of a verdict.
         self.gates = Gates(GateSettings(min_focus=0.0, max_white_share=1.0), still_images=True)
         self.observer = Observer(
@@ -87,11 +90,23 @@ class Bench:
             clock=StageClock(monotonic_s=time.monotonic),
             problems=self.problems,
             monotonic_s=time.monotonic,
-            on_frame=lambda frame, refusal: self.seen.append((frame.index, refusal)),
-            on_field=self.counted.append,
-            on_analysed=lambda _frame, _cells, seconds: self.analysed_s.append(seconds),
+            on_frame=self._on_frame,
+            on_field=self._on_field,
+            on_analysed=self._on_analysed,
             on_engine_error=self.engine_errors.append,
         )
+
+    def _on_frame(self, frame, refusal):
+        self.niceness[GATES] = niceness()
+        self.seen.append((frame.index, refusal))
+
+    def _on_analysed(self, _frame, _cells, seconds):
+        self.niceness[ANALYSIS] = niceness()
+        self.analysed_s.append(seconds)
+
+    def _on_field(self, field):
+        self.niceness[SAVING] = niceness()
+        self.counted.append(field)
 
     def put(self, index, picture):
         self.frames.put(
@@ -113,6 +128,11 @@ class Bench:
     def finish(self):
         self.frames.end()
         assert self.observer.finished.wait(30)
+
+
+def niceness():
+    """How far the calling thread gives way to others."""
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
 
 class FillingDisk:
@@ -142,6 +162,15 @@ def test_each_new_field_is_counted_once(outbox, pictures):
     assert bench.observer.refusals["already_counted"] == 1
     assert bench.desk.latest.named_cells == 3
     assert len(outbox.pending()) == 4
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a niceness is a whole process's")
+def test_judging_and_saving_give_way_to_the_networks(outbox, pictures):
+    bench = Bench(outbox)
+    bench.desk.open("A")
+    bench.watch(pictures)
+    before = niceness()
+    assert bench.niceness == {GATES: max(10, before), ANALYSIS: before, SAVING: max(10, before)}
 
 
 def test_without_a_slide_frames_are_seen_but_not_counted(outbox, pictures):
