@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,18 @@ from edge.contract.taxonomy import ObjectKind
 from edge.engine.protocol import Engine
 from edge.frame import Pixels
 from edge.vision.crop import crop_square
+from edge.vision.letterbox import Letterbox
 
 _SEAM_IOU = 0.5
 """Two boxes of one kind that overlap more are one object seen by two neighbouring tiles."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DetectorInputs:
+    """What a detector is shown of a frame: a picture of its input size for each tile."""
+
+    tiles: tuple[tiling.Tile, ...]
+    pictures: tuple[tuple[Pixels, Letterbox], ...]
 
 
 class FieldAnalyzer:
@@ -33,15 +43,39 @@ class FieldAnalyzer:
         self._finding = detector_facts
         self._naming = classifier_facts
 
+    def prepare(self, pixels: Pixels, *, um_per_px: float | None = None) -> DetectorInputs:
+        """A part of `analyze` that needs no network: another thread may do it beforehand.
+
+        Raises ValueError for a scale that cannot be this frame's.
+        """
+        facts = self._finding
+        input_px = (facts.input.width_px, facts.input.height_px)
+        tiles = tiling.plan_tiles(
+            frame_px=(pixels.shape[1], pixels.shape[0]),
+            input_px=input_px,
+            frame_um_per_px=um_per_px,
+            input_um_per_px=facts.um_per_px,
+        )
+        return DetectorInputs(
+            tiles=tiles, pictures=tuple(tiling.cut_tile(pixels, tile, input_px) for tile in tiles)
+        )
+
     def analyze(
-        self, pixels: Pixels, *, um_per_px: float | None = None, min_score: float | None = None
+        self,
+        pixels: Pixels,
+        *,
+        um_per_px: float | None = None,
+        min_score: float | None = None,
+        prepared: DetectorInputs | None = None,
     ) -> tuple[Cell, ...]:
         """Everything found in ``pixels``, best score first; white cells named, all in one batch.
 
-        ``min_score`` replaces the manifest's thresholds, for evaluation. Raises ValueError for a scale that
-        cannot be this frame's, EngineError when a network fails.
+        ``min_score`` replaces the manifest's thresholds, for evaluation; ``prepared`` is what `prepare` gave
+        for these pixels. Raises ValueError for a scale that cannot be this frame's, EngineError when a
+        network fails.
         """
-        cells = self.find(pixels, um_per_px=um_per_px, min_score=min_score)
+        inputs = prepared or self.prepare(pixels, um_per_px=um_per_px)
+        cells = self._find(inputs, frame_px=(pixels.shape[1], pixels.shape[0]), min_score=min_score)
         white = [cell for cell in cells if cell.kind is ObjectKind.WBC]
         crops = [self.crop(pixels, cell.box_px) for cell in white]
         named = {
@@ -83,21 +117,18 @@ class FieldAnalyzer:
         self, pixels: Pixels, *, um_per_px: float | None = None, min_score: float | None = None
     ) -> list[Cell]:
         """The detector's part of ``analyze``: everything found, best score first, nothing named."""
+        inputs = self.prepare(pixels, um_per_px=um_per_px)
+        return self._find(inputs, frame_px=(pixels.shape[1], pixels.shape[0]), min_score=min_score)
+
+    def _find(
+        self, inputs: DetectorInputs, *, frame_px: tuple[int, int], min_score: float | None
+    ) -> list[Cell]:
         facts = self._finding
-        frame_px = (pixels.shape[1], pixels.shape[0])
-        input_px = (facts.input.width_px, facts.input.height_px)
-        tiles = tiling.plan_tiles(
-            frame_px=frame_px,
-            input_px=input_px,
-            frame_um_per_px=um_per_px,
-            input_um_per_px=facts.um_per_px,
-        )
         limits = np.asarray(
             [facts.thresholds[kind].value if min_score is None else min_score for kind in facts.kinds]
         )
         found: list[Cell] = []
-        for tile in tiles:
-            picture, letterbox = tiling.cut_tile(pixels, tile, input_px)
+        for tile, (picture, letterbox) in zip(inputs.tiles, inputs.pictures, strict=True):
             answers = self._detector.run(picture[None])
             boxes = tiling.to_frame(answers["boxes"][0], tile, letterbox, frame_px)
             scores, kinds = answers["scores"][0], answers["kinds"][0]
@@ -113,7 +144,7 @@ class FieldAnalyzer:
                 for (x0, y0, x1, y1), score, kind in placed
             ]
         found.sort(key=lambda cell: -cell.score)
-        return found if len(tiles) == 1 else _without_seam_doubles(found)
+        return found if len(inputs.tiles) == 1 else _without_seam_doubles(found)
 
 
 def _without_seam_doubles(cells: Sequence[Cell]) -> list[Cell]:

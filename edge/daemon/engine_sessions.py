@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.analysis.cells import Cell
-from edge.analysis.field import FieldAnalyzer
+from edge.analysis.field import DetectorInputs, FieldAnalyzer
 from edge.engine.protocol import Engine, Outputs
 from edge.frame import Pixels
 from edge.networks import Networks
@@ -23,8 +23,14 @@ _log = logging.getLogger(__name__)
 class Analyzer(Protocol):
     """Finds the cells in a field; :class:`edge.analysis.field.FieldAnalyzer` fits it."""
 
-    def analyze(self, pixels: Pixels, *, um_per_px: float | None = None) -> tuple[Cell, ...]:
-        """Everything found in ``pixels``. Raises EngineError when a network fails."""
+    def prepare(self, pixels: Pixels, *, um_per_px: float | None = None) -> DetectorInputs:
+        """What needs no network, beforehand. Raises ValueError for a scale that cannot be this frame's."""
+        ...
+
+    def analyze(
+        self, pixels: Pixels, *, um_per_px: float | None = None, prepared: DetectorInputs | None = None
+    ) -> tuple[Cell, ...]:
+        """Everything found in ``pixels``. Raises EngineError when a network fails, and as ``prepare``."""
         ...
 
 
@@ -64,11 +70,16 @@ class _Session:
         self._users = 0
         self._retired = False
 
-    def analyze(self, pixels: Pixels, um_per_px: float | None) -> tuple[Cell, ...]:
+    def prepare(self, pixels: Pixels, um_per_px: float | None) -> DetectorInputs:
+        return self._analyzer.prepare(pixels, um_per_px=um_per_px)
+
+    def analyze(
+        self, pixels: Pixels, um_per_px: float | None, prepared: DetectorInputs | None
+    ) -> tuple[Cell, ...]:
         with self._lock:
             self._users += 1
         try:
-            return self._analyzer.analyze(pixels, um_per_px=um_per_px)
+            return self._analyzer.analyze(pixels, um_per_px=um_per_px, prepared=prepared)
         finally:
             self._leave(users=1)
 
@@ -107,9 +118,15 @@ class EngineSessions:
         self._on_answer = on_answer
         self._session = _Session(networks, on_answer=on_answer, close=lambda: None)
 
-    def analyze(self, pixels: Pixels, *, um_per_px: float | None = None) -> tuple[Cell, ...]:
+    def prepare(self, pixels: Pixels, *, um_per_px: float | None = None) -> DetectorInputs:
+        """As :meth:`edge.analysis.field.FieldAnalyzer.prepare` has it; good for every session."""
+        return self._session.prepare(pixels, um_per_px)
+
+    def analyze(
+        self, pixels: Pixels, *, um_per_px: float | None = None, prepared: DetectorInputs | None = None
+    ) -> tuple[Cell, ...]:
         """Everything found in ``pixels``, as :meth:`edge.analysis.field.FieldAnalyzer.analyze` has it."""
-        return self._session.analyze(pixels, um_per_px)
+        return self._session.analyze(pixels, um_per_px, prepared)
 
     def reopen(self) -> None:
         """Go on with a fresh session; the old one is closed when the thread inside it comes back.

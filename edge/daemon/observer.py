@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from edge.analysis.cells import Cell
+from edge.analysis.field import DetectorInputs
 from edge.analysis.gates import Accepted, Gates, Refused
 from edge.daemon.engine_sessions import Analyzer
 from edge.daemon.handover import Handover
@@ -43,11 +44,15 @@ _REOPEN_AFTER: Final = 3
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Field:
-    """A frame that passed the gates while the slide of this number was open."""
+    """A frame that passed the gates while the slide of this number was open.
+
+    ``inputs`` is what the detector will be shown of it, made while the networks are at the field before.
+    """
 
     frame: Frame
     accepted: Accepted
     slide_number: int
+    inputs: DetectorInputs | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -228,8 +233,19 @@ class Observer:
             verdict = self._gates.judge(frame)
         if isinstance(verdict, Refused):
             return _Judged(frame=frame, refusal=verdict.reason.value)
-        field = _Field(frame=frame, accepted=verdict, slide_number=self._slide_number)
+        field = _Field(
+            frame=frame,
+            accepted=verdict,
+            slide_number=self._slide_number,
+            inputs=self._inputs_of(frame),
+        )
         return _Judged(frame=frame, field=field)
+
+    def _inputs_of(self, frame: Frame) -> DetectorInputs | None:
+        try:
+            return self._analyzer.prepare(frame.pixels, um_per_px=frame.um_per_px)
+        except ValueError:
+            return None  # the analysis finds the same, and tells the field as lost
 
     def _begin_on_map(self) -> None:
         """Another slide, or one that an earlier run left open, whose map was kept."""
@@ -257,7 +273,9 @@ class Observer:
         try:
             if self._failed_in_a_row >= _REOPEN_AFTER:
                 self._reopen_engines()
-            cells = self._analyzer.analyze(field.frame.pixels, um_per_px=field.frame.um_per_px)
+            cells = self._analyzer.analyze(
+                field.frame.pixels, um_per_px=field.frame.um_per_px, prepared=field.inputs
+            )
         except (EngineError, ValueError) as error:
             return _Analysis(fault=str(error), by_engine=isinstance(error, EngineError))
         return _Analysis(cells=cells, analysis_s=self._monotonic_s() - begun_s)

@@ -80,6 +80,20 @@ def test_a_large_frame_of_known_scale_is_looked_at_tile_by_tile():
     assert len({cell.box_px for cell in cells}) == len(cells)
 
 
+@pytest.mark.parametrize(("size_px", "um_per_px"), [((640, 480), None), ((2592, 1944), 0.055)])
+def test_what_is_prepared_beforehand_is_not_made_again_and_says_the_same(size_px, um_per_px, monkeypatch):
+    subject, detector, _ = analyzer([(WBC, 0.9, (200, 150, 216, 166))])
+    picture = frame(*size_px)
+    expected = subject.analyze(picture, um_per_px=um_per_px)
+    shown = [batch.copy() for batch in detector.batches]
+    detector.batches.clear()
+    prepared = subject.prepare(picture, um_per_px=um_per_px)
+    monkeypatch.setattr(subject, "prepare", None)
+    found = subject.analyze(picture, um_per_px=um_per_px, prepared=prepared)
+    assert [cell.box_px for cell in found] == [cell.box_px for cell in expected]
+    np.testing.assert_array_equal(np.stack(detector.batches), np.stack(shown))
+
+
 def test_a_box_wholly_in_the_margin_is_nothing():
     subject, _, _ = analyzer([(WBC, 0.9, (100, 317, 140, 320))])
     assert subject.analyze(frame()) == ()

@@ -108,7 +108,7 @@ class Bench:
         self.niceness[SAVING] = niceness()
         self.counted.append(field)
 
-    def put(self, index, picture):
+    def put(self, index, picture, um_per_px=None):
         self.frames.put(
             Frame(
                 pixels=picture,
@@ -116,6 +116,7 @@ class Bench:
                 source=f"{index}.png",
                 captured_at=NOW,
                 monotonic_s=time.monotonic(),
+                um_per_px=um_per_px,
             )
         )
 
@@ -190,6 +191,19 @@ def test_a_failing_network_costs_its_field_and_is_told(outbox, pictures):
     # What a bundle on trial is judged by.
     assert bench.engine_errors == ["The detector failed. Look for lack of memory."]
     assert len(bench.analysed_s) == 2
+
+
+def test_a_scale_that_cannot_be_the_frames_costs_the_field_and_not_the_station(outbox, pictures):
+    bench = Bench(outbox)
+    bench.desk.open("A")
+    bench.observer.start()
+    bench.put(0, pictures[0], um_per_px=50.0)
+    assert bench.problems.raised.wait(30)
+    assert "A field was lost: 50.0 um/px makes this 640x480 frame" in bench.problems.standing()[0]
+    bench.put(1, pictures[1])
+    bench.finish()
+    assert [field.frame.index for field in bench.counted] == [1]
+    assert bench.engine_errors == [], "no fault of the bundle, which may be on trial"
 
 
 def test_a_lost_field_can_be_counted_when_it_is_seen_again(outbox, pictures):

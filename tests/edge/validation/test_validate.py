@@ -24,7 +24,10 @@ kind = "virtual_slide"
 """
 
 
-SYSTEMD = "LoadState=loaded\nType=notify-reload\nNotifyAccess=main\nWatchdogUSec=30s\nRestart=on-failure\nNRestarts=2\n"
+SYSTEMD = (
+    "LoadState=loaded\nType=notify-reload\nNotifyAccess=main\n"
+    "WatchdogUSec=30s\nRestart=on-failure\nNRestarts=2\n"
+)
 
 
 @pytest.fixture
