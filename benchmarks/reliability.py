@@ -11,17 +11,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from unittest import mock
 
+import httpx
 import numpy as np
-import psutil
 from typing_extensions import Self
 
 import edge.running
@@ -29,23 +29,24 @@ from benchmarks.scripted_station import Bench, Script, Smear, draw_pictures
 from benchmarks.soak import soak
 from edge.broker import Mosquitto
 from edge.bundle import starter_bundle
-from edge.camera.protocol import Camera
-from edge.camera.settings import VirtualSlideSettings, open_camera
-from edge.config import EngineSettings, PageSettings, StationConfig
+from edge.camera.settings import VirtualSlideSettings
+from edge.camera.virtual_slide import VirtualSlide
+from edge.config import EngineSettings, PageSettings, SlideSettings, StationConfig
 from edge.frame import Frame
 from edge.outbox.settings import MqttSettings
 
 SLICE_S = 12.0
 SETTLE_S = 2.0
 IDLE_S = 20.0
-FRAME_RATE_HZ = 10.0
+FRAME_RATE_HZ = 20.0
 
 
 def main() -> None:
     options = _options()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        there_ms, away_ms = _intervals(place, slices=options.slices)
+        frames = _rehearsed()
+        there_ms, away_ms = _intervals(place, frames, slices=options.slices)
         ratio = float(np.percentile(away_ms, 99) / np.percentile(there_ms, 99))
         print(f"{os.cpu_count()} processors, {FRAME_RATE_HZ:g} frames a second\n")
         print("| figure | value |\n|---|---|")
@@ -53,7 +54,7 @@ def main() -> None:
         print(f"| frame interval p99, broker killed ({len(away_ms)} frames) | {_p99(away_ms):.1f} ms |")
         print(f"| their ratio | {ratio:.3f} |", flush=True)
         print(f"| a hung engine, until the next field is counted | {_hung(place):.1f} s |", flush=True)
-        print(f"| processor share while no slide is open | {_idle(place):.1%} of one |", flush=True)
+        print(f"| processor share while no slide is open | {_idle(place, frames):.1%} of one |", flush=True)
         if options.soak_seconds:
             with Mosquitto() as broker:
                 (place / "soak").mkdir()
@@ -73,39 +74,57 @@ def _p99(values: list[float]) -> float:
     return float(np.percentile(values, 99))
 
 
-class Timed:
-    """A camera that notes when each of its frames was read."""
+class RehearsedSlide:
+    """A live camera whose frames were drawn beforehand: what holds one up is the station, not the drawing.
 
-    def __init__(self, camera: Camera) -> None:
-        self._camera = camera
-        self.name, self.live = camera.name, camera.live
+    Given again from the first one after the last. ``read_s`` notes when each was read.
+    """
+
+    name, live = "rehearsed slide", True
+
+    def __init__(self, frames: Sequence[Frame]) -> None:
+        self._frames = frames
+        self._next = 0
+        self._opened_s = 0.0
         self.read_s: list[float] = []
 
     def __enter__(self) -> Self:
-        self._camera.__enter__()
+        self._opened_s, self._next = time.monotonic(), 0
         return self
 
     def __exit__(self, *fault: object) -> None:
-        self._camera.__exit__(None, None, None)
+        pass
 
     def read(self) -> Frame | None:
-        """The next frame, its time noted."""
-        frame = self._camera.read()
+        """The next frame when it is due; those that nobody came for in time are gone, as with any camera."""
+        late_s = time.monotonic() - (self._opened_s + self._next / FRAME_RATE_HZ)
+        if late_s < 0:
+            time.sleep(-late_s)
+        else:
+            self._next += int(late_s * FRAME_RATE_HZ)
+        index, self._next = self._next, self._next + 1
         self.read_s.append(time.monotonic())
-        return frame
+        return replace(
+            self._frames[index % len(self._frames)],
+            index=index,
+            captured_at=datetime.now(timezone.utc),
+            monotonic_s=self.read_s[-1],
+        )
 
 
-def _intervals(place: Path, *, slices: int) -> tuple[list[float], list[float]]:
-    """Milliseconds between frames while the broker is there, and while it is away."""
-    made: list[Timed] = []
+def _rehearsed() -> list[Frame]:
+    """The frames of one slice."""
+    with VirtualSlide(seed=1, live=False, frame_rate_hz=FRAME_RATE_HZ) as camera:
+        frames = [camera.read() for _ in range(round((SETTLE_S + SLICE_S) * FRAME_RATE_HZ))]
+    return [frame for frame in frames if frame is not None]
 
-    def timed(settings: VirtualSlideSettings) -> Timed:
-        made.append(Timed(open_camera(settings)))
-        return made[-1]
 
+def _intervals(place: Path, frames: Sequence[Frame], *, slices: int) -> tuple[list[float], list[float]]:
+    """Milliseconds between frames while the broker is there, and while it is away; a slide each slice."""
+    camera = RehearsedSlide(frames)
     there: list[float] = []
     away: list[float] = []
-    with Mosquitto() as broker, mock.patch.object(edge.running, "open_camera", timed):
+    with Mosquitto() as broker, mock.patch.object(edge.running, "open_camera", return_value=camera):
         config = _config(place / "intervals", MqttSettings(host=broker.host, port=broker.port, ack="broker"))
         with edge.running.open_station(config) as station, _ticking(station.tick):
             for number in range(2 * slices):
@@ -113,11 +132,19 @@ def _intervals(place: Path, *, slices: int) -> tuple[list[float], list[float]]:
                     broker.kill()
                 elif number:
                     broker.start()
+                # The ground comes again with every slice: on another slide it is new.
+                httpx.post(
+                    f"{station.page_url}api/slide/open",
+                    json={"slide": f"slice {number}"},
+                    headers={"X-Leukoscope-Page": "1"},
+                ).raise_for_status()
                 time.sleep(SETTLE_S)
-                begun = len(made[0].read_s)
+                begun, saved = len(camera.read_s), station.saved_records
                 time.sleep(SLICE_S)
-                gaps_ms = np.diff(made[0].read_s[begun:]) * 1000
+                gaps_ms = np.diff(camera.read_s[begun:]) * 1000
                 (away if number % 2 else there).extend(gaps_ms.tolist())
+                if station.saved_records <= saved:
+                    raise RuntimeError(f"nothing was counted in slice {number}")
             broker.start()
     return there, away
 
@@ -168,28 +195,19 @@ def _hung(place: Path) -> float:
         return time.monotonic() - begun_s
 
 
-def _idle(place: Path) -> float:
+def _idle(place: Path, frames: Sequence[Frame]) -> float:
     """The share of one processor that a station needs to watch a camera while no slide is open."""
-    state = place / "idle"
-    state.mkdir()
-    config = state / "station.toml"
-    config.write_text(
-        f'site = "bench"\nstation = "bench"\nstate_dir = "var"\n'
-        f'[camera]\nkind = "virtual_slide"\nframe_rate_hz = {FRAME_RATE_HZ}\n'
-        "[slide]\nopen_at_start = false\n[page]\nport = 0\n[engine]\nthreads = 1\n"
-    )
-    command = [sys.executable, "-m", "edge.cli", "run", "--config", str(config)]
-    child = psutil.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        next(line for line in child.stderr if "the page is at" in line)
+    camera = RehearsedSlide(frames)
+    config = _config(place / "idle", None).model_copy(update={"slide": SlideSettings(open_at_start=False)})
+    with (
+        mock.patch.object(edge.running, "open_camera", return_value=camera),
+        edge.running.open_station(config) as station,
+        _ticking(station.tick),
+    ):
         time.sleep(SETTLE_S)
-        before = child.cpu_times()
+        begun_s = time.process_time()
         time.sleep(IDLE_S)
-        after = child.cpu_times()
-    finally:
-        child.terminate()
-        child.communicate()
-    return sum(getattr(after, each) - getattr(before, each) for each in ("user", "system")) / IDLE_S
+        return (time.process_time() - begun_s) / IDLE_S
 
 
 if __name__ == "__main__":
