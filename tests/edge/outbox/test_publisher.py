@@ -226,8 +226,8 @@ def test_false_acknowledgements_delete_nothing(far_end: Any, start: Start, build
     far_end.send("ack", b"rubbish")
     far_end.acknowledge(1, 1, station="other")
     far_end.acknowledge(1, 700)
-    eventually(lambda: station.publisher.status.bad_acknowledgements == 3)
-    assert "two stations share one name" in station.publisher.status.problem
+    eventually(lambda: "two stations share one name" in station.publisher.status.problem)
+    assert station.publisher.status.bad_acknowledgements == 3
     assert station.outbox.statistics().records == 1
     far_end.acknowledge(1, 1)
     eventually(lambda: station.outbox.statistics().records == 0)
