@@ -116,12 +116,12 @@ class FakeStation:
                     self._unacknowledged += 1
                 self._touch()
 
-    def refuse(self, reason: str) -> None:
-        """Have the gates refuse a frame, blurred so that it is seen to be another one."""
+    def refuse(self, reason: str, *, frames: int = 1) -> None:
+        """Have the gates refuse frames, the last one blurred so that it is seen to be another one."""
         with self._changed:
-            self._frames += 1
+            self._frames += frames
             self._refusal = reason
-            self._refusals[reason] += 1
+            self._refusals[reason] += frames
             drawn = self._smear.draw("refused")
             self._frame = cv2.GaussianBlur(drawn.pixels, (0, 0), 6).astype(np.uint8)
             self._touch()

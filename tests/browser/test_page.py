@@ -160,6 +160,22 @@ def test_a_refusal_that_the_page_does_not_know_is_still_told(visit, station):
         expect(page.locator("#refusals")).to_contain_text("Too many bubbles")
 
 
+CUT = """() => [...document.querySelectorAll('.station dd, .station .count')]
+    .filter((each) => each.scrollWidth > each.clientWidth).map((each) => each.textContent)"""
+
+
+def test_what_a_station_counts_in_months_fits_where_it_stands(visit, station):
+    with visit(viewport={"width": 1280, "height": 800}) as page:
+        seen = page.locator("#frames dd").first
+        station.refuse("moving", frames=9_876 - station.snapshot().health.frames)
+        expect(seen).to_have_text("9,876")
+        assert page.evaluate(CUT) == []
+        station.refuse("moving", frames=1_224_691)
+        expect(seen).to_have_text("1.23M")
+        expect(seen).to_have_attribute("title", "1,234,567")
+        assert page.evaluate(CUT) == []
+
+
 def test_the_gallery_shows_real_crops_by_class(visit, station):
     with visit() as page:
         for group in station.gallery():

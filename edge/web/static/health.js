@@ -2,7 +2,7 @@
 
 import { find, keyed, make, mark, say } from "./element.js";
 import {
-  brokerState, bytes, cameraState, clock, count, duration, milliseconds, refusalHint, refusalName, refusalOrder, stageName,
+  brokerState, bytes, cameraState, clock, count, duration, milliseconds, refusalHint, refusalName, refusalOrder, stageName, tally,
 } from "./words.js";
 
 const LITTLE_DISK_BYTES = 2e9;
@@ -10,17 +10,17 @@ const LITTLE_DISK_BYTES = 2e9;
 export const showHealth = (state) => {
   const { health, camera, bundle } = state;
   say(find("place"), `${health.site} · ${health.station}`);
-  say(find("saved"), count(state.saved_records));
-  say(find("acknowledged"), health.broker === "off" ? "–" : count(state.acknowledged_records));
-  say(find("waiting"), count(health.outbox_records));
-  say(find("discarded"), count(health.discarded));
+  ledger("saved", state.saved_records);
+  ledger("acknowledged", health.broker === "off" ? null : state.acknowledged_records);
+  ledger("waiting", health.outbox_records);
+  ledger("discarded", health.discarded);
   find("discarded").dataset.kind = health.discarded > 0 ? "bad" : "";
   facts("frames", [
-    ["seen", count(health.frames)],
-    ["fields", count(health.fields)],
-    ["refused", count(sum(health.refusals))],
-    ["dropped", count(health.frames_dropped), "", "Came faster than they could be looked at"],
-    ["in hand", count(sum(health.queues)), "", queues(health.queues)],
+    ["seen", tally(health.frames), "", count(health.frames)],
+    ["fields", tally(health.fields), "", count(health.fields)],
+    ["refused", tally(sum(health.refusals)), "", count(sum(health.refusals))],
+    ["dropped", tally(health.frames_dropped), "", `${count(health.frames_dropped)} came faster than they could be looked at`],
+    ["in hand", tally(sum(health.queues)), "", queues(health.queues)],
   ]);
   showRefusals(health.refusals, camera.refusal);
   facts("machine", [
@@ -38,6 +38,11 @@ export const showHealth = (state) => {
 
 const sum = (counts) => Object.values(counts).reduce((total, number) => total + number, 0);
 const queues = (depths) => Object.entries(depths).map(([name, depth]) => `${name}: ${depth}`).join(", ");
+
+const ledger = (id, number) => {
+  say(find(id), number === null ? "–" : tally(number));
+  find(id).title = number === null ? "" : count(number);
+};
 
 const facts = (id, entries) => {
   const keys = entries.flatMap(([name]) => [`${name} `, name]);
@@ -62,7 +67,9 @@ const showRefusals = (refusals, now) => {
     mark(elements[i], "now", reason === now);
     say(words.children[0], refusalName(reason));
     say(words.children[1], refusalHint(reason) ? `: ${refusalHint(reason)}` : "");
-    say(number, count(refusals[reason] ?? 0));
+    words.title = words.textContent; // where there is no room for all of it
+    say(number, tally(refusals[reason] ?? 0));
+    number.title = count(refusals[reason] ?? 0);
   });
 };
 

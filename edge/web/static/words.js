@@ -60,6 +60,9 @@ export const covered = ({ mm2, frames, islands }) => {
 };
 export const length = (um) => (um >= 1000 ? `${Number((um / 1000).toPrecision(2))} mm` : `${Number(um.toPrecision(2))} µm`);
 export const count = (number) => number.toLocaleString("en", { useGrouping: true });
+// What a station counts for months must fit where it stands: three figures from ten thousand on.
+const threeFigures = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
+export const tally = (number) => (number < 10_000 ? count(number) : threeFigures.format(number));
 export const bytes = (number) =>
   number >= 1e9 ? `${(number / 1e9).toFixed(1)} GB` : number >= 1e6 ? `${Math.round(number / 1e6)} MB` : `${Math.ceil(number / 1e3)} kB`;
 export const milliseconds = (ms) => (ms >= 100 ? Math.round(ms) : ms.toFixed(1));
