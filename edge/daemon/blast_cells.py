@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from itertools import islice
-from typing import Final
 
-_MOST: Final = 200
+from edge.slide_map.sketch import MOST_POINTED_OUT
 
 
 class BlastCells:
@@ -19,7 +18,7 @@ class BlastCells:
         self._blasts = frozenset(blasts)
         self._numbers: dict[int, None] = {}
         self.newest: tuple[int, ...] = ()
-        """The newest of them, at most 200, the newest last."""
+        """The newest of them, as many as are pointed out, the newest last."""
         self.take(dict(sorted(cells.items(), key=lambda cell: (len(cell[0]), cell[0]))))
 
     def take(self, changes: Mapping[str, str | None]) -> None:
@@ -37,4 +36,4 @@ class BlastCells:
             else:
                 self._numbers[number] = None
         if changed:
-            self.newest = tuple(islice(reversed(self._numbers), _MOST))[::-1]
+            self.newest = tuple(islice(reversed(self._numbers), MOST_POINTED_OUT))[::-1]

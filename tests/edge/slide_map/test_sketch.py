@@ -7,12 +7,12 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.analysis.cells import Cell
-from edge.camera.virtual_slide import Conditions, Population, draw_field
 from edge.contract.taxonomy import ObjectKind
 from edge.slide_map.atlas import Lens, Spot
 from edge.slide_map.sketch import MOST_POINTED_OUT, MOST_SQUARES, Drawing, Sketch
 from edge.slide_map.slide_map import Admitted, SlideMap
-from tests.edge.slide_map.test_slide_map import HEIGHT_PX, UM_PER_PX, WIDTH_PX, Ground, Microscope
+from tests.edge.slide_map.conftest import HEIGHT_PX, WIDTH_PX, Ground
+from tests.edge.slide_map.test_slide_map import Microscope
 
 LENS = Lens(width_px=640, height_px=480)
 CORNERS = [(0, 0), (120, 40), (800, 600), (900, 560), (240, 90)]
@@ -38,18 +38,6 @@ def drawn(drawing: Drawing) -> Sketch:
 
 def at(x_px: float, y_px: float) -> Spot:
     return Spot(island=1, x_px=x_px, y_px=y_px)
-
-
-@pytest.fixture(scope="module")
-def ground() -> Ground:
-    pixels, placed = draw_field(
-        seed=11,
-        width_px=4 * WIDTH_PX,
-        height_px=4 * HEIGHT_PX,
-        um_per_px=UM_PER_PX,
-        conditions=Conditions(population=Population(bare=0.0, white_cells_per_field=6.0)),
-    )
-    return pixels, tuple(Cell(box_px=each.box_px, kind=each.object.kind, score=1.0) for each in placed)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from edge.camera.image_file import read_image
 from edge.camera.virtual_slide import draw_field
 from edge.frame import Pixels
 from edge.vision.reduction import reduce_frame
-from edge.vision.registration import Plate, Registration, plate_of, register
+from edge.vision.registration import Plate, Registration, might_agree, plate_of, register
 
 WIDTH_PX, HEIGHT_PX = 640, 480
 
@@ -84,6 +84,28 @@ def test_two_places_are_not_taken_for_one() -> None:
             found = register(earlier, later)
             assert found is not None
             assert not found.trusted, found
+
+
+def test_a_first_look_passes_over_no_picture_that_would_be_trusted_and_over_most_others(
+    ground: Pixels,
+) -> None:
+    others = [
+        plate_of(
+            reduce_frame(draw_field(seed=seed, width_px=640, height_px=480, um_per_px=0.08)[0]).fine_green
+        )
+        for seed in range(100, 112)
+    ]
+    earlier, in_vain = plate(ground, 560, 120), 0
+    for seed, (dx_px, dy_px) in enumerate(((0, 0), (60, 60), (-320, 0), (-320, 240), (-480, 0), (-530, 30))):
+        later = plate(ground, 560 + dx_px, 120 + dy_px, seed=seed)
+        found = register(earlier, later)
+        assert found is not None
+        assert found.trusted, found
+        worth = might_agree([*others, earlier], later)
+        assert worth[-1]
+        in_vain += sum(worth[:-1])
+    assert in_vain <= 6 * len(others) // 4, "a look that spares too little"
+    assert might_agree([], earlier) == ()
 
 
 def test_a_blank_picture_is_nowhere(ground: Pixels) -> None:
